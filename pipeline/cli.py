@@ -1,0 +1,185 @@
+"""The command line. Heavy imports stand inside the commands, so that help and mistakes come at once."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config import Config
+    from pipeline.types import Result
+
+app = typer.Typer(
+    help="A table goes in; a trained, tracked, tuned and served neural network comes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[OVERRIDE]…", help="group=choice or section.field=value; see `pipeline options`"),
+]
+ConfigDir = Annotated[
+    Path | None, typer.Option("--config-dir", metavar="DIR", help="a folder of further config groups: DIR/optimizer/mine.yaml")
+]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="go on with a run that was cut off, from its last checkpoint")
+    ] = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train, evaluate and track one network."""
+    config = _resumed(resume, overrides or []) if resume else _load(overrides, config_dir)
+    from pipeline.progress import ProgressReport
+    from pipeline.train import train as run
+
+    console = _console()
+    _listen(console)
+    is_first = "LOCAL_RANK" not in os.environ  # of the processes that DDP starts with this same command
+    bars = [ProgressReport(console, monitor=config.trainer.monitor)] if is_first else []
+    result = run(config, bars, resume=resume)
+    if is_first:
+        _show(console, config, result)
+        if result.status == "KILLED":
+            raise typer.Exit(130)
+
+
+@app.command()
+def config(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Print the config that the overrides compose, as YAML."""
+    from pipeline.compose import to_yaml
+
+    typer.echo(to_yaml(_load(overrides, config_dir)), nl=False)
+
+
+@app.command()
+def options(
+    group: Annotated[str | None, typer.Argument(help="a config group, such as optimizer")] = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """List config groups and their choices; of one group, the fields with range, unit and default."""
+    from pipeline.options import describe_group, describe_groups
+
+    typer.echo(describe_groups(config_dir) if group is None else describe_group(group, config_dir))
+
+
+@app.command()
+def ui(
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
+) -> None:
+    """Open the MLflow UI on the tracked runs."""
+    from pipeline.ui import serve_ui
+
+    serve_ui(_load(overrides).tracking.root, port, announce=typer.echo)
+
+
+@app.command()
+def sync(overrides: Overrides = None) -> None:
+    """Write to the tracking store what could not be written while it was away."""
+    from pipeline.tracking import sync as write
+
+    done = write(_load(overrides).tracking.root)
+    typer.echo(f"written: {', '.join(done)}" if done else "nothing waits to be written")
+
+
+def main() -> None:
+    """Run the command line; an error the user can act upon is shown as its lines alone."""
+    from pipeline.errors import PipelineError
+
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # a wrong option or command
+        error.show()
+        sys.exit(2)
+    except PipelineError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+def _load(overrides: list[str] | None, config_dir: Path | None = None) -> "Config":
+    from pipeline.compose import load_config
+
+    return load_config(overrides or [], config_dir)
+
+
+def _resumed(run_id: str, overrides: list[str]) -> "Config":
+    """The config a run was started with; only where to look for it can be said."""
+    import yaml
+
+    from pipeline.compose import validate
+    from pipeline.errors import ConfigError
+    from pipeline.tracking import run_config
+
+    others = [override for override in overrides if not override.startswith("tracking.root=")]
+    if others:
+        raise ConfigError(f"--resume: goes on with the run's own settings, got {others[0]}; leave it out, or start a new run")
+    root = _load(overrides).tracking.root
+    values = yaml.safe_load(run_config(root, run_id))
+    values["tracking"]["root"] = root
+    return validate(values)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, quiet="LOCAL_RANK" in os.environ)
+
+
+def _listen(console: "Console") -> None:
+    """Show what the package logs, a line each; keep the libraries' chatter away."""
+    import warnings
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            prefix = "warning: " if record.levelno >= logging.WARNING else ""
+            console.print(f"{prefix}{record.getMessage()}", soft_wrap=True, markup=False)
+
+    own = logging.getLogger("pipeline")
+    own.setLevel(logging.INFO)
+    own.handlers, own.propagate = [Lines()], False
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+def _show(console: "Console", config: "Config", result: "Result") -> None:
+    """The closing table: test metrics with intervals, time, where to look."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.metrics import CLASSIFICATION, REGRESSION
+
+    labels = CLASSIFICATION | REGRESSION
+    table = Table(title=f"{result.run_name}: test", title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, (value, low, high) in result.test.items():
+        table.add_row(labels[name].label, f"{value:.4g}", f"{low:.4g} to {high:.4g}")
+    out = Console(highlight=False)
+    out.print(table)
+    out.print(f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s")
+    if result.status == "KILLED":
+        out.print(f"stopped early; go on with: pipeline train --resume {result.run_id}{_root(config)}", soft_wrap=True)
+    if result.run_id:
+        out.print(f"run {result.run_id}; look at it with: pipeline ui{_root(config)}", soft_wrap=True)
+
+
+def _root(config: "Config") -> str:
+    return "" if config.tracking.root == "mlruns" else f" tracking.root={config.tracking.root}"

@@ -1,0 +1,509 @@
+"""What a user may ask for: one frozen section a config group, closed to unknown fields.
+
+The values live in `conf/`; here stand type, range, unit and meaning of each. Nothing in this file knows the data.
+"""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(min_length=1)]
+Names = tuple[Name, ...]
+Rate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, description="weight decay (L2 penalty); biases and norms are left out")]
+LearningRate = Annotated[float, Field(gt=0, description="learning rate")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of the config that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- data
+class DataSection(Section):
+    """Fields every data source has."""
+
+    task: Literal["auto", "classification", "regression"] = Field(
+        description="auto: text, boolean or few distinct whole numbers in the target mean classification"
+    )
+    drop: Names = Field(description="columns to leave out of the features")
+    categorical: Names = Field(description="number columns to read as categories, such as postcodes")
+    group: Name | None = Field(
+        description="column whose equal values stay in one split (patient, customer); not used as a feature"
+    )
+    time: Name | None = Field(
+        description="column to split by: oldest rows train, newest rows test; stays a feature unless dropped"
+    )
+    split: Literal["auto", "stratified", "random", "grouped", "time"] = Field(
+        description="auto: grouped or time where data.group or data.time is given, else stratified for classes"
+    )
+    val_size: Fraction = Field(description="share of all rows for validation")
+    test_size: Fraction = Field(description="share of all rows for the test; unused with data.test_path")
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        description="seed of the split alone, so that runs with different seeds are tested on the same rows"
+    )
+
+    @model_validator(mode="after")
+    def _splits_fit_together(self) -> Self:
+        if self.val_size + self.test_size >= 1:
+            sizes = f"{self.val_size} + {self.test_size}"
+            raise ValueError(f"val_size + test_size must leave rows to train on, got {sizes}")
+        if self.group and self.time:
+            raise ValueError("group and time cannot both steer the split; give one of them")
+        for split, column in (("grouped", self.group), ("time", self.time)):
+            if self.split == split and not column:
+                raise ValueError(f"split={split} needs the column: data.{split.removesuffix('ed')}=NAME")
+            if column and self.split not in ("auto", split):
+                raise ValueError(f"split={self.split} cannot be used with data.{split.removesuffix('ed')}={column}")
+        return self
+
+
+class BreastCancer(DataSection):
+    """Wisconsin breast cancer: 569 rows, 30 numbers, 2 classes; ships with scikit-learn."""
+
+    name: Literal["breast_cancer"]
+
+
+class Iris(DataSection):
+    """Fisher's iris: 150 rows, 4 numbers, 3 classes; ships with scikit-learn."""
+
+    name: Literal["iris"]
+
+
+class Wine(DataSection):
+    """Wine recognition: 178 rows, 13 numbers, 3 classes; ships with scikit-learn."""
+
+    name: Literal["wine"]
+
+
+class Digits(DataSection):
+    """Handwritten digits: 1797 rows, 64 pixels, 10 classes; ships with scikit-learn."""
+
+    name: Literal["digits"]
+
+
+class Diabetes(DataSection):
+    """Diabetes progression: 442 rows, 10 numbers, regression; ships with scikit-learn."""
+
+    name: Literal["diabetes"]
+
+
+class CaliforniaHousing(DataSection):
+    """California housing: 20640 rows, 8 numbers, regression; fetched by scikit-learn once, then cached."""
+
+    name: Literal["california_housing"]
+
+
+class OpenML(DataSection):
+    """A data set of openml.org by name or number; fetched by scikit-learn once, then cached."""
+
+    name: Literal["openml"]
+    dataset: Name = Field(description="name or number on openml.org, such as credit-g or 31")
+    version: Annotated[int, Field(ge=1)] | None = Field(description="version of a named data set; null: the active one")
+    target: Name | Names | None = Field(description="target column or columns; null: the data set's own")
+
+
+class FileSection(DataSection):
+    """Fields of the sources that read a file."""
+
+    path: Name = Field(description="table file: .csv, .csv.gz or .parquet")
+    target: Name | Annotated[Names, Field(min_length=1)] = Field(
+        description="target column; a list of columns is a multi-output regression"
+    )
+    test_path: Name | None = Field(description="file of the test rows; null: test_size of the rows of path")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(description="character between CSV fields")
+    missing_values: Names = Field(
+        description="further spellings of a missing value, beside the empty field, NA, N/A, NaN and null"
+    )
+
+
+class Csv(FileSection):
+    """A table of your own: CSV, CSV.gz or Parquet, told by the file's suffix."""
+
+    name: Literal["csv"]
+
+
+class MobilePrice(FileSection):
+    """Kaggle's Mobile Price Classification (train.csv): 2000 phones, 20 features, 4 price classes."""
+
+    name: Literal["mobile_price"]
+
+
+Data = Annotated[
+    BreastCancer | Iris | Wine | Digits | Diabetes | CaliforniaHousing | OpenML | Csv | MobilePrice,
+    Field(discriminator="name"),
+]
+
+
+class Preprocess(Section):
+    """How columns become numbers; learned on training rows only."""
+
+    scaling: Literal["standard", "robust", "quantile", "none"] = Field(
+        description="standard: mean 0, deviation 1; robust: median and quartiles with smooth clipping "
+        "(RealMLP, Holzmüller et al. 2024); quantile: ranks to a normal distribution; none: as read"
+    )
+    min_frequency: Annotated[int, Field(ge=1)] = Field(
+        description="training rows a category needs to be a level of its own; rarer ones are pooled"
+    )
+    max_onehot: Annotated[int, Field(ge=0)] = Field(
+        description="levels up to which a categorical column is one-hot encoded; larger ones are embedded"
+    )
+
+
+# ---------------------------------------------------------------- model
+Activation = Literal[
+    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "identity"
+]  # fmt: skip
+Init = Literal[
+    "auto", "default", "zeros", "ones", "uniform", "normal",
+    "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal",
+]  # fmt: skip
+
+
+class Mlp(Section):
+    """Fully connected network: per hidden layer linear, batch norm, activation, dropout."""
+
+    name: Literal["mlp"]
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
+        description="units of each hidden layer; [] is a linear model"
+    )
+    activation: Activation | tuple[Activation, ...] = Field(description="one for all hidden layers, or a list of one each")
+    init: Init | tuple[Init, ...] = Field(
+        description="initial weights, one for all layers or a list of one each with the output layer last; "
+        "auto: Kaiming for the ReLU family, Xavier for sigmoid and tanh; default: torch's own; uniform: ±1/√d"
+    )
+    init_std: Rate | None = Field(description="standard deviation of init=normal; null: 0.05")
+    dropout: Probability | tuple[Probability, ...] = Field(
+        description="share of units dropped in training (inverted dropout), one for all hidden layers or a list"
+    )
+    batch_norm: bool | tuple[bool, ...] = Field(
+        description="batch normalisation before the activation, one for all hidden layers or a list"
+    )
+    d_embedding: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        description="width of an embedded categorical column; null: 1.6 · levels^0.56, at most 50 (fastai's rule)"
+    )
+
+    @model_validator(mode="after")
+    def _lists_match_layers(self) -> Self:
+        n_hidden = len(self.hidden)
+        for field, n_layers in (("activation", 0), ("init", 1), ("dropout", 0), ("batch_norm", 0)):
+            value = getattr(self, field)
+            if isinstance(value, tuple) and len(value) != n_hidden + n_layers:
+                layers = f"{n_hidden} hidden layers" + (" and the output layer" if n_layers else "")
+                raise ValueError(f"{field} has {len(value)} entries for {layers}; give one value, or one a layer")
+        if self.init_std is not None and "normal" not in (self.init, *self.init):
+            raise ValueError(f"init_std applies to init=normal only, got init={self.init}")
+        return self
+
+
+Model = Mlp  # becomes a union over `name` with the second network
+
+
+# ---------------------------------------------------------------- loss
+Smoothing = Annotated[
+    float, Field(ge=0, lt=1, description="share of the target's probability spread over all classes (Szegedy et al. 2016)")
+]
+ClassWeight = Annotated[
+    Literal["none", "balanced"], Field(description="balanced: rows weigh n / (classes · rows of their class)")
+]
+
+
+class AutoLoss(Section):
+    """cross_entropy for several classes, bce for two, mse for regression."""
+
+    name: Literal["auto"]
+    label_smoothing: Smoothing
+    class_weight: ClassWeight
+
+
+class CrossEntropy(Section):
+    """Cross-entropy on logits, for classification; with two classes it equals bce."""
+
+    name: Literal["cross_entropy"]
+    label_smoothing: Smoothing
+    class_weight: ClassWeight
+
+
+class Bce(Section):
+    """Binary cross-entropy on one logit, for two classes."""
+
+    name: Literal["bce"]
+    label_smoothing: Smoothing
+    class_weight: ClassWeight
+
+
+class Mae(Section):
+    """Mean absolute error |e|, for regression; little moved by outliers."""
+
+    name: Literal["mae"]
+
+
+class Mse(Section):
+    """Mean squared error e², for regression."""
+
+    name: Literal["mse"]
+
+
+class SmoothL1(Section):
+    """e²/(2·beta) below beta, |e| − beta/2 above, for regression (Girshick 2015)."""
+
+    name: Literal["smooth_l1"]
+    beta: Rate = Field(description="error where the square ends and the line begins, in standard deviations of the target")
+
+
+class Huber(Section):
+    """e²/2 below delta, delta·(|e| − delta/2) above, for regression (Huber 1964)."""
+
+    name: Literal["huber"]
+    delta: Rate = Field(description="error where the square ends and the line begins, in standard deviations of the target")
+
+
+Loss = Annotated[
+    AutoLoss | CrossEntropy | Bce | Mae | Mse | SmoothL1 | Huber,
+    Field(discriminator="name"),
+]
+
+
+# ---------------------------------------------------------------- optimizer
+class Sgd(Section):
+    """Stochastic gradient descent: w ← w − lr·grad."""
+
+    name: Literal["sgd"]
+    lr: LearningRate
+    weight_decay: Decay
+
+
+class Momentum(Section):
+    """SGD with momentum (Polyak 1964): v ← momentum·v + (1 − dampening)·grad; w ← w − lr·v.
+
+    Textbooks' moving average v ← β·v + (1 − β)·grad is momentum=β, dampening=β; torch's default, dampening 0,
+    takes steps 1/(1 − β) times as long for the same lr.
+    """
+
+    name: Literal["momentum"]
+    lr: LearningRate
+    momentum: Fraction = Field(description="share of the last step kept, β")
+    dampening: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of the gradient left out, see above")
+    nesterov: bool = Field(description="take the gradient one step ahead (Nesterov 1983); needs dampening=0")
+    weight_decay: Decay
+
+    @model_validator(mode="after")
+    def _nesterov_is_undamped(self) -> Self:
+        if self.nesterov and self.dampening:
+            raise ValueError(f"nesterov=true needs dampening=0, got {self.dampening}")
+        return self
+
+
+class AdaGrad(Section):
+    """AdaGrad (Duchi et al. 2011): each weight's steps shrink with the sum of its squared gradients."""
+
+    name: Literal["adagrad"]
+    lr: LearningRate
+    lr_decay: Annotated[float, Field(ge=0)] = Field(description="further decay of the rate: lr / (1 + step·lr_decay)")
+    eps: Rate = Field(description="added to the root in the denominator")
+    weight_decay: Decay
+
+
+class RmsProp(Section):
+    """RMSProp (Tieleman and Hinton 2012): steps divided by a moving average of the gradient's size."""
+
+    name: Literal["rmsprop"]
+    lr: LearningRate
+    alpha: Fraction = Field(description="share of the moving average kept at each step")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of the last step kept; 0: none")
+    centered: bool = Field(description="divide by the gradient's standard deviation instead of its size")
+    eps: Rate = Field(description="added to the root in the denominator")
+    weight_decay: Decay
+
+
+class AdamSection(Section):
+    """Fields of the Adam family."""
+
+    lr: LearningRate
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        description="shares of the moving averages of gradient and squared gradient kept at each step"
+    )
+    eps: Rate = Field(description="added to the root in the denominator")
+    weight_decay: Decay
+
+
+class Adam(AdamSection):
+    """Adam (Kingma and Ba 2015); weight decay is added to the gradient."""
+
+    name: Literal["adam"]
+
+
+class AdamW(AdamSection):
+    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"]
+
+
+Optimizer = Annotated[Sgd | Momentum | AdaGrad | RmsProp | Adam | AdamW, Field(discriminator="name")]
+
+
+# ---------------------------------------------------------------- scheduler
+Gamma = Annotated[float, Field(gt=0, le=1, description="factor on the learning rate")]
+
+
+class WarmUp(Section):
+    """Warm-up, which every schedule but one_cycle may begin with."""
+
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(
+        description="epochs, also part of one, in which the rate rises linearly to the schedule's, step by step"
+    )
+
+
+class NoScheduler(WarmUp):
+    """A constant learning rate."""
+
+    name: Literal["none"]
+
+
+class StepSchedule(WarmUp):
+    """The rate is multiplied by gamma every step_size epochs."""
+
+    name: Literal["step"]
+    step_size: Annotated[int, Field(ge=1)] = Field(description="epochs between two drops")
+    gamma: Gamma
+
+
+class MultiStep(WarmUp):
+    """The rate is multiplied by gamma at each milestone."""
+
+    name: Literal["multi_step"]
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = Field(
+        description="epochs of the drops, rising"
+    )
+    gamma: Gamma
+
+    @model_validator(mode="after")
+    def _milestones_rise(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+        return self
+
+
+class Exponential(WarmUp):
+    """The rate is multiplied by gamma every epoch."""
+
+    name: Literal["exponential"]
+    gamma: Gamma
+
+
+class Cosine(WarmUp):
+    """The rate falls along half a cosine to eta_min at max_epochs, step by step (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"]
+    eta_min: Annotated[float, Field(ge=0)] = Field(description="learning rate at the end")
+
+
+class OneCycle(Section):
+    """The rate rises from lr / div_factor to lr and falls to next to nothing, step by step (Smith 2018)."""
+
+    name: Literal["one_cycle"]
+    pct_start: Fraction = Field(description="share of all steps in which the rate rises")
+    div_factor: Annotated[float, Field(ge=1)] = Field(description="optimizer.lr over the rate at the start")
+    final_div_factor: Annotated[float, Field(ge=1)] = Field(description="rate at the start over the rate at the end")
+
+
+class Plateau(WarmUp):
+    """The rate is multiplied by factor when the monitored metric has not improved for patience epochs."""
+
+    name: Literal["plateau"]
+    factor: Fraction = Field(description="factor on the learning rate")
+    patience: Annotated[int, Field(ge=0)] = Field(description="epochs without improvement to wait")
+    min_lr: Annotated[float, Field(ge=0)] = Field(description="learning rate below which it does not fall")
+
+
+Scheduler = Annotated[
+    NoScheduler | StepSchedule | MultiStep | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="name")
+]
+
+
+# ---------------------------------------------------------------- trainer
+Monitor = Literal[
+    "val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1", "val/roc_auc", "val/log_loss", "val/brier",
+    "val/ece", "val/rmse", "val/mae", "val/r2", "val/median_absolute_error",
+]  # fmt: skip
+
+
+class Trainer(Section):
+    """The training loop."""
+
+    max_epochs: Annotated[int, Field(ge=1)] = Field(description="epochs at most")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        description="epochs without improvement of the monitored metric before training stops; null: never"
+    )
+    monitor: Monitor = Field(description="validation metric that picks the best weights and stops early")
+    batch_size: Annotated[int, Field(ge=2)] = Field(description="rows a step (a process)")
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = Field(description="Lightning's accelerator")
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        description="processes on the CPU, or how many or which GPUs"
+    )
+    strategy: Literal["auto", "ddp"] = Field(description="ddp: one process a device, gradients averaged")
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="Lightning's precision")
+    gradient_clip_val: Rate | None = Field(description="gradients are clipped to this size; null: not at all")
+    gradient_clip_algorithm: Literal["norm", "value"] = Field(description="clip the whole gradient's norm or each value")
+    accumulate_grad_batches: Annotated[int, Field(ge=1)] = Field(description="mini-batches a step of the optimizer")
+    steps_per_execution: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        description="mini-batches handed to Lightning at a time; changes the speed, never the result"
+    )
+    threads: Annotated[int, Field(ge=1)] = Field(description="torch threads; more than 1 pays for wide networks only")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        description="seconds between two checkpoint files, so the most that kill -9 loses; 0: every epoch"
+    )
+
+
+# ---------------------------------------------------------------- tracking
+class TrackingSection(Section):
+    """Where a run writes."""
+
+    root: Name = Field(description="folder for everything a run writes")
+
+
+class Mlflow(TrackingSection):
+    """Runs are tracked in MLflow: sqlite:///ROOT/mlflow.db, or the server in MLFLOW_TRACKING_URI."""
+
+    name: Literal["mlflow"]
+    experiment: Name | None = Field(description="experiment's name; null: the data set's")
+    run_name: Name | None = Field(description="run's name; null: made of model, optimizer, rate and a random end")
+    flush_seconds: Rate = Field(description="seconds between two batches of metrics")
+    wait_seconds: Annotated[float, Field(ge=0)] = Field(
+        description="seconds to wait at the end for a server that went away, before writing to ROOT/pending"
+    )
+
+
+class NoTracking(TrackingSection):
+    """Nothing is tracked; the checkpoint still goes under ROOT."""
+
+    name: Literal["none"]
+
+
+Tracking = Annotated[Mlflow | NoTracking, Field(discriminator="name")]
+
+
+class Config(Section):
+    """Everything a training run is asked to do."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of weights, shuffling and dropout")
+    data: Data
+    preprocess: Preprocess
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+    tracking: Tracking
+
+
+def choices_of(group: str) -> dict[str, type[Section]]:
+    """The sections a group can hold, by their `name`; a group with one section only is keyed by the group's name."""
+    annotation = Config.model_fields[group].annotation
+    sections = get_args(annotation) or (annotation,)
+    if len(sections) == 1 and "name" not in sections[0].model_fields:
+        return {group: sections[0]}
+    return {get_args(section.model_fields["name"].annotation)[0]: section for section in sections}

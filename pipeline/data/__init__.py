@@ -1,0 +1,1 @@
+"""From a source to prepared arrays: sources, splits, preprocessing and the LightningDataModule."""

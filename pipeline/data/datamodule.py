@@ -1,0 +1,147 @@
+"""The LightningDataModule: a table read, split, prepared, and handed to training in shuffled blocks."""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pipeline.config import Config
+from pipeline.data.preprocess import Preprocessor
+from pipeline.data.sources import load_table
+from pipeline.data.splits import split_table
+from pipeline.types import Arrays, Features, Splits, Table
+
+BLOCK_BYTES = 16 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call
+BLOCK_STEPS = 256  # mini-batches a block at most, so that progress shows and Lightning's hooks still run
+EVALUATION_ROWS = 16_384  # rows a forward pass without gradients; more gains nothing on a CPU
+SMALLEST_BATCH = 2  # batch normalisation has no variance of one row
+
+
+class Block(NamedTuple):
+    """Rows of several mini-batches, one after the other: num (R, n_num), cat (R, n_cat), y (R,) or (R, T)."""
+
+    num: Tensor
+    cat: Tensor
+    y: Tensor
+    first_step: int  # mini-batches of the epoch before this block
+    last_weight: float  # of the last mini-batch, where processes have unequal shares of it; else 1
+
+
+class Batch(NamedTuple):
+    """Rows for one pass: num (B, n_num), cat (B, n_cat), y (B,) or (B, T)."""
+
+    num: Tensor
+    cat: Tensor
+    y: Tensor
+
+
+class Blocks:
+    """The mini-batches of an epoch, shuffled once by (seed, epoch) and gathered a block at a time.
+
+    With several processes each takes its share of every global mini-batch of `world_size · batch_size` rows, so
+    that averaged gradients are those of one process with the summed batch. A last mini-batch too small for batch
+    normalisation is left out; the next epoch's shuffle puts other rows there.
+    """
+
+    def __init__(self, arrays: Arrays, *, batch_size: int, steps_per_block: int, seed: int, trainer: pl.Trainer) -> None:
+        self._tensors = [torch.from_numpy(array) for array in arrays]
+        self._batch_size, self._steps_per_block = batch_size, steps_per_block
+        self._seed, self._trainer = seed, trainer
+        self.n_steps = steps_per_epoch(len(arrays.y), batch_size, trainer.world_size)
+
+    def __len__(self) -> int:
+        return ceil(self.n_steps / self._steps_per_block)
+
+    def __iter__(self) -> Iterator[Block]:
+        rank, world_size = self._trainer.global_rank, self._trainer.world_size
+        generator = torch.Generator().manual_seed(epoch_seed(self._seed, self._trainer.current_epoch))
+        order = torch.randperm(len(self._tensors[2]), generator=generator)
+        steps = order.split(self._batch_size * world_size)[: self.n_steps]
+        own = [step.tensor_split(world_size)[rank] for step in steps]
+        for first in range(0, self.n_steps, self._steps_per_block):
+            members = own[first : first + self._steps_per_block]
+            last = first + len(members) - 1
+            rows = torch.cat(members)
+            num, cat, y = (tensor[rows] for tensor in self._tensors)
+            yield Block(num, cat, y, first, len(members[-1]) * world_size / len(steps[last]))
+
+
+def steps_per_epoch(n_rows: int, batch_size: int, world_size: int = 1) -> int:
+    """Mini-batches an epoch."""
+    whole, rest = divmod(n_rows, batch_size * world_size)
+    return whole + (rest >= SMALLEST_BATCH * world_size)
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """A seed for one epoch of one process: what an epoch draws does not depend on the epochs before it.
+
+    That makes a resumed run equal to an uninterrupted one without keeping any generator's state.
+    """
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class TableDataModule(pl.LightningDataModule):
+    """From `config.data` to batches.
+
+    Attributes, after `setup`:
+        table, splits, preprocessor, features: the parts.
+        train, val, test: prepared `Arrays`.
+    """
+
+    table: Table
+    splits: Splits
+    preprocessor: Preprocessor
+    features: Features
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, split and prepare, once; raises DataError."""
+        if hasattr(self, "train"):
+            return
+        self.table = load_table(self.config.data)
+        self.splits = split_table(self.table, self.config.data)
+        self.preprocessor = Preprocessor(self.config.preprocess).fit(self.table, self.splits.train)
+        self.features = self.preprocessor.features_
+        self.train, self.val, self.test = (self.preprocessor.arrays(self.table, rows) for rows in self.splits)
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """Targets of `rows` as metrics take them: codes (N,), or values (N, T) in the target's own unit."""
+        y = self.table.targets.iloc[rows].to_numpy()
+        return y if self.table.task == "regression" else y[:, 0]
+
+    def train_dataloader(self) -> Blocks:
+        """The shuffled blocks of an epoch."""
+        assert self.trainer is not None
+        trainer = self.config.trainer
+        asked = trainer.steps_per_execution
+        steps = self._auto_steps() if asked == "auto" else asked
+        return Blocks(
+            self.train,
+            batch_size=trainer.batch_size,
+            steps_per_block=steps,
+            seed=self.config.seed,
+            trainer=self.trainer,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation rows in a few large batches, the same in every process."""
+        return DataLoader(batches(self.val), batch_size=None)  # type: ignore[arg-type]  # a list serves as a data set
+
+    def _auto_steps(self) -> int:
+        row_bytes = sum(array[:1].nbytes for array in self.train)
+        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_size)
+        return max(1, min(BLOCK_STEPS, fitting))
+
+
+def batches(arrays: Arrays) -> list[Batch]:
+    """Arrays as large batches of tensors, in order, for a pass without gradients."""
+    parts = (torch.from_numpy(array).split(EVALUATION_ROWS) for array in arrays)
+    return [Batch(*part) for part in zip(*parts, strict=True)]

@@ -1,0 +1,113 @@
+"""Which rows train, validate and test: stratified, random, grouped or by time; seeded."""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from pipeline.config import DataSection
+from pipeline.data.sources import row_of
+from pipeline.errors import DataError
+from pipeline.types import Splits, Table
+
+
+def split_table(table: Table, data: DataSection) -> Splits:
+    """Split the rows of `table` as `data` asks; 64/16/20 by default.
+
+    The test rows are those of `train_test_split(rows, test_size, random_state=split_seed)`, stratified for
+    classes, and the validation rows are split the same way from the rest.
+
+    Raises:
+        DataError: too few rows, a class with fewer than two rows in a stratified split, too few groups.
+    """
+    kind = _kind(table, data)
+    rows, n_given = np.arange(len(table.frame)), table.n_given_test
+    if n_given:
+        rest, test = rows[:-n_given], rows[-n_given:]
+    else:
+        rest, test = _split_off(rows, data.test_size, kind, table, data.split_seed)
+    val_share = data.val_size if n_given else round(data.val_size / (1 - data.test_size), 12)
+    train, val = _split_off(rest, val_share, kind, table, data.split_seed)
+    _require_every_class(table, train)
+    return Splits(train, val, test)
+
+
+def _kind(table: Table, data: DataSection) -> str:
+    if data.split == "stratified" and table.task == "regression":
+        raise DataError("data.split: stratified needs classes, and the task is regression; use random")
+    if data.split != "auto":
+        return data.split
+    if data.group:
+        return "grouped"
+    if data.time:
+        return "time"
+    return "random" if table.task == "regression" else "stratified"
+
+
+def _split_off(
+    rows: np.ndarray, share: float, kind: str, table: Table, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`rows` in two, the second part `share` of them."""
+    n_off = int(np.ceil(share * len(rows)))
+    if len(rows) - n_off < 2 or n_off < 1:
+        raise DataError(f"the table has {len(table.frame)} rows; too few to train, validate and test on")
+    if kind == "time":
+        assert table.time is not None
+        return _by_time(rows, n_off, table.time)
+    if kind == "grouped":
+        assert table.group is not None
+        return _by_group(rows, share, table.group, seed)
+    labels = None
+    if kind == "stratified":
+        labels = table.targets.iloc[rows, 0].to_numpy()
+        _require_stratifiable(labels, n_off, table)
+    kept, off = train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
+    return kept, off
+
+
+def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    missing = time.isna().to_numpy()
+    if missing.any():
+        raise DataError(f"column '{time.name}': the time is missing in {int(missing.sum())} rows, first in row {row_of(missing)}")
+    moments = time if pd.api.types.is_numeric_dtype(time) else pd.to_datetime(time, errors="coerce")
+    unread = moments.isna().to_numpy()
+    if unread.any():
+        first = time[unread].iloc[0]
+        raise DataError(f"column '{time.name}': not a time, first is '{first}' in row {row_of(unread)}")
+    order = rows[np.argsort(moments.to_numpy()[rows], kind="stable")]
+    return order[:-n_off], order[-n_off:]
+
+
+def _by_group(rows: np.ndarray, share: float, group: pd.Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    missing = group.isna().to_numpy()
+    if missing.any():
+        raise DataError(f"column '{group.name}': the group is missing in {int(missing.sum())} rows, first in row {row_of(missing)}")
+    groups = group.to_numpy()[rows]
+    if len(np.unique(groups.astype(str))) < 3:
+        raise DataError(f"column '{group.name}': a grouped split needs at least 3 groups, one each to train, validate and test")
+    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    kept, off = next(splitter.split(rows, groups=groups.astype(str)))
+    return rows[kept], rows[off]
+
+
+def _require_stratifiable(codes: np.ndarray, n_off: int, table: Table) -> None:
+    counts = np.bincount(codes, minlength=len(table.classes))
+    rare = [table.classes[code] for code in np.flatnonzero(counts < 2)]
+    name = table.targets.columns[0]
+    if rare:
+        raise DataError(
+            f"column '{name}': a stratified split needs two rows a class and part, class '{rare[0]}' has too few"
+            f"{f' (and {len(rare) - 1} more)' if len(rare) > 1 else ''}; pool rare classes, or use data.split=random"
+        )
+    if min(n_off, len(codes) - n_off) < len(table.classes):
+        raise DataError(f"the table has {len(table.frame)} rows; too few for a stratified split of {len(table.classes)} classes")
+
+
+def _require_every_class(table: Table, train: np.ndarray) -> None:
+    if table.task == "regression":
+        return
+    absent = np.setdiff1d(np.arange(len(table.classes)), table.targets.iloc[train, 0].to_numpy())
+    if len(absent):
+        raise DataError(
+            f"column '{table.targets.columns[0]}': no training row has class '{table.classes[absent[0]]}'; "
+            "use data.split=stratified, or remove the class"
+        )

@@ -1,0 +1,143 @@
+"""What goes along with the training loop: the record of epochs, best weights and checkpoints, interruption."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from pipeline.module import TableModule
+
+Row = dict[str, float]
+
+
+class History(pl.Callback):
+    """A row an epoch: epoch (from 1), train/loss, train/lr, val/… and time/epoch in seconds.
+
+    `listener` gets each row as it is made; after a resume only the new ones.
+    """
+
+    def __init__(self, listener: Callable[[Row], None]) -> None:
+        self.rows: list[Row] = []
+        self._listener = listener
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        self._start, self._rate = time.perf_counter(), pl_module.learning_rate()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        if pl_module.interrupted:
+            return
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch + 1,
+                "train/loss": pl_module.train_loss(),
+                "train/lr": self._rate,
+                **{name: float(value) for name, value in trainer.callback_metrics.items()},
+                "time/epoch": time.perf_counter() - self._start,
+            }
+        )
+        self._listener(self.rows[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+class Checkpoint(pl.callbacks.Checkpoint):
+    """The best weights, kept in memory, and a checkpoint file to resume from.
+
+    The file is written at the end of an epoch when the last one is `every_seconds` old, and when training is over;
+    it replaces the last one whole, so that a kill at any moment leaves one that can be read.
+    """
+
+    def __init__(self, path: Path, *, monitor: str, higher_is_better: bool, every_seconds: float) -> None:
+        self.best_epoch, self.best_value = 0, float("nan")
+        self.best_weights: dict[str, Tensor] = {}
+        self.finished = False
+        self._path, self._monitor, self._every_seconds = path, monitor, every_seconds
+        self._sign = 1 if higher_is_better else -1
+        self._written = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        if pl_module.interrupted:
+            return
+        value = float(trainer.callback_metrics[self._monitor])
+        if self._is_better(value):
+            self.best_epoch, self.best_value = trainer.current_epoch + 1, value
+            weights = pl_module.network.state_dict()
+            self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        if pl_module.interrupted:
+            return  # part of an epoch is nothing to resume from
+        self.finished = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due = self.finished or time.monotonic() - self._written >= self._every_seconds
+        if trainer.strategy.broadcast(due):  # processes' clocks differ
+            self._write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("best_epoch", "best_value", "best_weights", "finished")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def _is_better(self, value: float) -> bool:
+        """Whether a value beats the best so far; nan never does."""
+        return value == value and (self.best_epoch == 0 or self._sign * value > self._sign * self.best_value)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        new = self._path.with_suffix(".new")
+        trainer.save_checkpoint(new)
+        if trainer.is_global_zero:
+            new.replace(self._path)
+        self._written = time.monotonic()
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """A checkpoint file's content: tensors, numbers and text only, so that reading it runs no code."""
+    content: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+@contextmanager
+def interruptible(trainer: pl.Trainer, module: TableModule) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end training after the mini-batch under way; yields a list that then holds the signal.
+
+    A second one acts at once. With several processes the epoch is finished first, so that none waits for another.
+    """
+    received: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        trainer.should_stop = True
+        module.interrupted = trainer.world_size == 1
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+    before = {number: signal.signal(number, stop) for number in handled}
+    try:
+        yield received
+    finally:
+        restore()

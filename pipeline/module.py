@@ -1,0 +1,201 @@
+"""The LightningModule: built parts in, mini-batches stepped through, validation scored once an epoch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import Config
+from pipeline.data.datamodule import Batch, Block, batches, epoch_seed
+from pipeline.errors import TrainingError
+from pipeline.losses import LossFunction
+from pipeline.optim import Span, build_optimizer, build_schedule, learning_rate, warmup_factor
+from pipeline.types import Arrays, Task
+
+Score = Callable[[Tensor], Mapping[str, float]]  # outputs (N, K, C) on the validation rows -> metrics
+
+
+class TableModule(pl.LightningModule):
+    """Trains a network under manual optimization, a block of mini-batches a call.
+
+    Args:
+        config: optimizer, scheduler, trainer and seed are read from it.
+        network: maps num (B, n_num), cat (B, n_cat) to outputs (B, K, C).
+        loss: maps outputs and targets to a scalar.
+        score: metrics of the outputs on the validation rows.
+        span: length of the training run.
+        loss_unit: factor that takes the loss to the target's own unit.
+    """
+
+    def __init__(
+        self, config: Config, network: nn.Module, loss: LossFunction, score: Score, span: Span, loss_unit: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.config, self.network, self.loss, self.score, self.span = config, network, loss, score, span
+        self.loss_unit = loss_unit
+        self.interrupted = False  # set from outside: finish the mini-batch under way and stop
+        self.n_steps = 0  # optimizer steps so far
+        self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
+        self._outputs: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._rows: list[int] = []
+
+    # ------------------------------------------------------------ optimizer and schedule
+    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]  # Lightning's own type has no dict[str, Any]
+        """The optimizer, and the schedule that `_step` and the end of an epoch move on."""
+        self._optimizer = build_optimizer(self.config.optimizer, self.network)
+        self._schedule = build_schedule(self.config.scheduler, self._optimizer, self.span)
+        configured: dict[str, Any] = {"optimizer": self._optimizer}
+        if self._schedule is not None:
+            configured["lr_scheduler"] = {
+                "scheduler": self._schedule.scheduler,
+                "interval": self._schedule.interval,
+                "monitor": self.config.trainer.monitor,
+            }
+        return configured
+
+    def learning_rate(self) -> float:
+        """The rate of the next step, warm-up included."""
+        return learning_rate(self._optimizer) * warmup_factor(self.n_steps, self._warmup_steps)
+
+    # ------------------------------------------------------------ training
+    def on_train_epoch_start(self) -> None:
+        """Seed what the epoch draws (dropout)."""
+        torch.manual_seed(epoch_seed(self.config.seed, self.current_epoch, 1 + self.global_rank))
+        self._losses, self._rows = [], []
+
+    def training_step(self, block: Block, _: int) -> None:
+        """Step through the mini-batches of a block."""
+        size, window = self.config.trainer.batch_size, self.config.trainer.accumulate_grad_batches
+        parts = list(zip(block.num.split(size), block.cat.split(size), block.y.split(size), strict=True))
+        for step, (num, cat, y) in enumerate(parts, block.first_step):
+            if self.interrupted:
+                return
+            loss = self.loss(self.network(num, cat), y)
+            self._losses.append(loss.detach())
+            self._rows.append(len(y))
+            opened = step - step % window  # first mini-batch of the accumulation this one belongs to
+            members = min(window, self.span.batches_per_epoch - opened)
+            weight = (block.last_weight if step == block.first_step + len(parts) - 1 else 1.0) / members
+            self._backward(loss if weight == 1 else loss * weight)
+            if step == opened + members - 1:
+                self._step()
+        self._require_finite(block.first_step, len(parts))
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.trainer.world_size > 1:
+            self.manual_backward(loss)  # has DDP average the gradients
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def _step(self) -> None:
+        trainer, optimizer = self.config.trainer, self._optimizer
+        if trainer.gradient_clip_val is not None:
+            norm = trainer.gradient_clip_algorithm == "norm"
+            clip = nn.utils.clip_grad_norm_ if norm else nn.utils.clip_grad_value_
+            clip(self.network.parameters(), trainer.gradient_clip_val)
+        if self.n_steps < self._warmup_steps:
+            self._warm_step()
+        else:
+            optimizer.step()
+        optimizer.zero_grad()
+        self.n_steps += 1
+        if self._schedule is not None and self._schedule.interval == "step":
+            self._schedule.scheduler.step()
+
+    def _warm_step(self) -> None:
+        """A step at a part of the schedule's rate, which itself stays as it is."""
+        rates = [group["lr"] for group in self._optimizer.param_groups]
+        for group in self._optimizer.param_groups:
+            group["lr"] *= warmup_factor(self.n_steps, self._warmup_steps)
+        self._optimizer.step()
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def _require_finite(self, first: int, n_steps: int) -> None:
+        losses = torch.stack(self._losses[-n_steps:])
+        if not torch.isfinite(losses.sum()):
+            step = first + int((~torch.isfinite(losses)).int().argmax())
+            raise TrainingError(self._divergence(f"the training loss is {float(losses[step - first])}", step))
+
+    def _divergence(self, what: str, step: int) -> str:
+        advice = [f"a smaller optimizer.lr (it was {self.learning_rate():.3g})"]
+        if self.config.trainer.gradient_clip_val is None:
+            advice.append("trainer.gradient_clip_val=1")
+        if self.config.preprocess.scaling == "none":
+            advice.append("preprocess=standard")
+        return f"{what} in epoch {self.current_epoch + 1}, step {step + 1}; try {', or '.join(advice)}"
+
+    def train_loss(self) -> float:
+        """Mean over the epoch's rows, those of all processes."""
+        rows = torch.tensor(self._rows, dtype=torch.float32, device=self.device)
+        sums = torch.stack([(torch.stack(self._losses) * rows).sum(), rows.sum()])
+        total, n_rows = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        return float(self.loss_unit * total / n_rows)
+
+    # ------------------------------------------------------------ validation
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Keep the outputs and targets of a batch."""
+        self._outputs.append(self.network(batch.num, batch.cat))
+        self._targets.append(batch.y)
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss and metrics on all validation rows."""
+        outputs, targets = torch.cat(self._outputs), torch.cat(self._targets)
+        self._outputs, self._targets = [], []
+        if self.interrupted:
+            return
+        loss = self.loss_unit * float(self.loss(outputs, targets))
+        if not np.isfinite(loss):
+            raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
+        metrics = {"val/loss": loss} | {f"val/{name}": value for name, value in self.score(outputs).items()}
+        # every process scores the same rows; the first one's word counts, since batch norm's averages differ
+        self.log_dict(self.trainer.strategy.broadcast(metrics))
+
+    def on_train_epoch_end(self) -> None:
+        """Move a schedule that steps by the epoch."""
+        if self._schedule is None or self._schedule.interval == "step" or self.interrupted:
+            return
+        scheduler = self._schedule.scheduler
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step(float(self.trainer.callback_metrics[self.config.trainer.monitor]))
+        else:
+            scheduler.step()
+
+    # ------------------------------------------------------------ checkpoint
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the step count, which warm-up goes by."""
+        checkpoint["n_steps"] = self.n_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the step count back."""
+        self.n_steps = checkpoint["n_steps"]
+
+
+def run_network(network: nn.Module, arrays: Arrays) -> Tensor:
+    """Outputs (N, K, C) of a network in evaluation mode, on the CPU."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(part.num.to(device), part.cat.to(device)).cpu() for part in batches(arrays)])
+
+
+def predictions(outputs: Tensor, task: Task, *, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """What outputs (N, K, C) say, as the mean over the K members.
+
+    Returns:
+        Probabilities (N, n_classes) for classification; values (N, T) in the target's own unit for regression.
+    """
+    outputs = outputs.detach().cpu().double()
+    if task == "regression":
+        values: np.ndarray = outputs.mean(dim=1).numpy() * scale + center
+        return values
+    if task == "binary":
+        one = torch.sigmoid(outputs).mean(dim=1)  # (N, 1)
+        return torch.cat([1 - one, one], dim=1).numpy()
+    return torch.softmax(outputs, dim=2).mean(dim=1).numpy()

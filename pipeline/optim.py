@@ -1,0 +1,138 @@
+"""Optimizers and learning-rate schedules by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
+
+from torch import nn, optim
+from torch.optim import lr_scheduler
+
+from pipeline.config import AdaGrad, AdamSection, Momentum, RmsProp, Scheduler, Section, Sgd
+from pipeline.config import Optimizer as OptimizerConfig
+
+Groups = list[dict[str, Any]]
+
+
+def _sgd(groups: Groups, config: Sgd) -> optim.Optimizer:
+    return optim.SGD(groups, lr=config.lr, fused=True)
+
+
+def _momentum(groups: Groups, config: Momentum) -> optim.Optimizer:
+    settings = config.model_dump(include={"lr", "momentum", "dampening", "nesterov"})
+    return optim.SGD(groups, **settings, fused=True)
+
+
+def _adagrad(groups: Groups, config: AdaGrad) -> optim.Optimizer:
+    return optim.Adagrad(groups, lr=config.lr, lr_decay=config.lr_decay, eps=config.eps, fused=True)
+
+
+def _rmsprop(groups: Groups, config: RmsProp) -> optim.Optimizer:
+    settings = config.model_dump(include={"lr", "alpha", "momentum", "centered", "eps"})
+    return optim.RMSprop(groups, **settings, foreach=True)
+
+
+def _adam(kind: Callable[..., optim.Optimizer]) -> Callable[[Groups, AdamSection], optim.Optimizer]:
+    return lambda groups, config: kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[[Groups, Any], optim.Optimizer]] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "adagrad": _adagrad,
+    "rmsprop": _rmsprop,
+    "adam": _adam(optim.Adam),
+    "adamw": _adam(optim.AdamW),
+}
+
+
+def build_optimizer(config: OptimizerConfig, network: nn.Module) -> optim.Optimizer:
+    """The optimizer that `config` asks for; weight decay acts on weight matrices, not on biases and norms."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[config.name]([group for group in groups if group["params"]], config)
+
+
+# ---------------------------------------------------------------- schedules
+@dataclass(frozen=True)
+class Span:
+    """How long a training run may last, for the schedules that need to know."""
+
+    max_epochs: int
+    batches_per_epoch: int
+    accumulate: int  # mini-batches a step of the optimizer
+    higher_is_better: bool  # of the monitored metric, for plateau
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return ceil(self.batches_per_epoch / self.accumulate)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A torch scheduler and when it steps."""
+
+    scheduler: lr_scheduler.LRScheduler
+    interval: Literal["step", "epoch"]
+
+
+def _none(optimizer: optim.Optimizer, config: Section, span: Span) -> Schedule | None:
+    return None
+
+
+def _epoch(kind: Callable[..., Any], *fields: str) -> Callable[[optim.Optimizer, Section, Span], Schedule]:
+    return lambda optimizer, config, span: Schedule(kind(optimizer, **config.model_dump(include=set(fields))), "epoch")
+
+
+def _cosine(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
+    steps = span.max_epochs * span.steps_per_epoch
+    return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=config.eta_min), "step")
+
+
+def _one_cycle(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
+    return Schedule(
+        lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=span.max_epochs * span.steps_per_epoch,
+            cycle_momentum=False,  # the optimizer's own momentum stays as asked for
+            **config.model_dump(exclude={"name"}),
+        ),
+        "step",
+    )
+
+
+def _plateau(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
+    mode: Literal["max", "min"] = "max" if span.higher_is_better else "min"
+    settings = config.model_dump(include={"factor", "patience", "min_lr"})
+    return Schedule(lr_scheduler.ReduceLROnPlateau(optimizer, mode, **settings), "epoch")
+
+
+SCHEDULERS: dict[str, Callable[[optim.Optimizer, Any, Span], Schedule | None]] = {
+    "none": _none,
+    "step": _epoch(lr_scheduler.StepLR, "step_size", "gamma"),
+    "multi_step": _epoch(lr_scheduler.MultiStepLR, "milestones", "gamma"),
+    "exponential": _epoch(lr_scheduler.ExponentialLR, "gamma"),
+    "cosine": _cosine,
+    "one_cycle": _one_cycle,
+    "plateau": _plateau,
+}
+
+
+def build_schedule(config: Scheduler, optimizer: optim.Optimizer, span: Span) -> Schedule | None:
+    """The schedule that `config` asks for; None where the rate is constant."""
+    return SCHEDULERS[config.name](optimizer, config, span)
+
+
+def warmup_factor(step: int, n_steps: int) -> float:
+    """What the rate of a step is multiplied with: from 1 / (n + 1), so that no step is lost, to 1 after n steps."""
+    return min(1.0, (step + 1) / (n_steps + 1))
+
+
+def learning_rate(optimizer: optim.Optimizer) -> float:
+    """The schedule's rate for the next step (every group has the same)."""
+    groups: list[Mapping[str, float]] = optimizer.param_groups
+    return float(groups[0]["lr"])

@@ -1,0 +1,373 @@
+"""The one door to MLflow runs: start, resume, buffered writing that outlives an absent server, sync."""
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.config import Mlflow, Tracking
+from pipeline.errors import PipelineError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# read when mlflow is imported, and at each request: no telemetry, and no minutes of retries inside the client,
+# since the writer below keeps and retries everything itself
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+Op = dict[str, Any]  # {"do": "batch" | "inputs" | "files" | "end", …}: JSON, so that it can wait in a file
+
+MAX_METRICS = 1000  # of one log_batch, MLflow's own limit
+MAX_PARAMS = 100  # likewise, params and tags
+MAX_TAG, MAX_PARAM = 8000, 6000  # characters, likewise
+RETRY_SECONDS = 1.0  # between two tries while the server is away
+
+logger = logging.getLogger(__name__)
+
+
+def tracking_uri(root: str) -> str:
+    """Where runs are tracked: the server in MLFLOW_TRACKING_URI, else the database under `root`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
+
+
+def is_remote(root: str) -> bool:
+    """Whether runs go to a server."""
+    return tracking_uri(root).startswith(("http://", "https://", "databricks"))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What MLflow is told of one split: digest and source, columns with their types, number of rows."""
+
+    name: str
+    digest: str
+    source: str
+    columns: tuple[tuple[str, str], ...]
+    n_rows: int
+    context: str
+
+
+class Tracker:
+    """Takes what a run has to say; this one keeps nothing (tracking=none)."""
+
+    run_id, run_name, where = "", "untracked", "nowhere: tracking=none"
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Settings, once a run."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tags; a later value replaces an earlier one."""
+
+    def datasets(self, datasets: Sequence[Dataset]) -> None:
+        """The data the run works on."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Numbers of one step."""
+
+    def file(self, name: str, content: bytes) -> None:
+        """An artifact; `name` may hold folders."""
+
+    def end(self, status: Status) -> None:
+        """Write what is left and close the run."""
+
+
+class Writer:
+    """Sends operations from a thread of its own, in order; keeps and retries them while the store is away."""
+
+    def __init__(self, send: Callable[[Op], None], flush_seconds: float) -> None:
+        self._send, self._flush_seconds = send, flush_seconds
+        self._metrics: list[tuple[str, float, int, int]] = []
+        self._ops: list[Op] = []
+        self._lock, self._wake, self._closing = threading.Lock(), threading.Event(), False
+        self._away = False
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        with self._lock:
+            self._metrics += [(name, float(value), now, step) for name, value in values.items()]
+
+    def put(self, op: Op) -> None:
+        with self._lock:
+            self._take_metrics()
+            self._ops.append(op)
+
+    def close(self, wait_seconds: float) -> list[Op]:
+        """Send what is left; returns what could not be sent after `wait_seconds` without success."""
+        self._wait_seconds, self._deadline = wait_seconds, time.monotonic() + wait_seconds
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        with self._lock:
+            self._take_metrics()
+            return self._ops
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(RETRY_SECONDS if self._away else self._flush_seconds)
+            self._flush()
+        while self._ops or self._metrics:
+            self._flush()
+            if not self._ops or time.monotonic() > self._deadline:
+                return
+            time.sleep(RETRY_SECONDS / 4)
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._take_metrics()
+        while self._ops:
+            try:
+                self._send(self._ops[0])
+            except Exception as error:  # whatever the store says, the operation is kept
+                self._say_away(error)
+                return
+            self._away = False
+            with self._lock:
+                self._ops.pop(0)
+            if self._closing:
+                self._deadline = time.monotonic() + self._wait_seconds
+
+    def _say_away(self, error: Exception) -> None:
+        if not self._away:
+            logger.warning("the tracking store does not answer, metrics are kept and sent later (%s)", first_line(error))
+        self._away = True
+
+    def _take_metrics(self) -> None:
+        for first in range(0, len(self._metrics), MAX_METRICS):
+            self._ops.append({"do": "batch", "metrics": self._metrics[first : first + MAX_METRICS]})
+        self._metrics = []
+
+
+class MlflowTracker(Tracker):
+    """A run in MLflow."""
+
+    def __init__(self, config: Mlflow, client: "MlflowClient", run: "Run", *, last_step: int = 0) -> None:
+        self.run_id, self.run_name = run.info.run_id, str(run.info.run_name)
+        self.where = tracking_uri(config.root)
+        self._config, self._last_step = config, last_step
+        self._pending = pending_dir(config.root) / self.run_id
+        self._writer = Writer(lambda op: send(client, self.run_id, op, self._pending), config.flush_seconds)
+
+    def params(self, values: Mapping[str, object]) -> None:
+        pairs = [(name, str(value)[:MAX_PARAM]) for name, value in values.items()]
+        for first in range(0, len(pairs), MAX_PARAMS):
+            self._writer.put({"do": "batch", "params": pairs[first : first + MAX_PARAMS]})
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self._writer.put({"do": "batch", "tags": [(name, value[:MAX_TAG]) for name, value in values.items()]})
+
+    def datasets(self, datasets: Sequence[Dataset]) -> None:
+        self._writer.put({"do": "inputs", "datasets": [asdict(dataset) for dataset in datasets]})
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        if step == 0 or step > self._last_step:  # a resumed run repeats epochs the store has already
+            self._writer.metrics(values, step)
+
+    def file(self, name: str, content: bytes) -> None:
+        place = self._pending / "files" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        self._writer.put({"do": "file", "name": name})
+
+    def end(self, status: Status) -> None:
+        self._writer.put({"do": "end", "status": status, "time": int(time.time() * 1000)})
+        left = self._writer.close(self._config.wait_seconds)
+        if left:
+            self._pending.mkdir(parents=True, exist_ok=True)
+            (self._pending / "ops.jsonl").write_text("".join(json.dumps(op) + "\n" for op in left))
+            logger.warning(
+                "the tracking store stayed away: what run %s has not written lies in %s; when the store is back, "
+                "write it with: pipeline sync%s",
+                self.run_id, self._pending, "" if self._config.root == "mlruns" else f" tracking.root={self._config.root}",
+            )  # fmt: skip
+        else:
+            shutil.rmtree(self._pending, ignore_errors=True)
+
+
+def pending_dir(root: str) -> Path:
+    """Where what could not be written waits for `pipeline sync`."""
+    return Path(root) / "pending"
+
+
+def send(client: "MlflowClient", run_id: str, op: Op, pending: Path) -> None:
+    """Carry out one operation; doing it twice is as good as once, since times are part of it."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    if op["do"] == "batch":
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, moment, step) for name, value, moment, step in op.get("metrics", ())],
+            params=[Param(*pair) for pair in op.get("params", ())],
+            tags=[RunTag(*pair) for pair in op.get("tags", ())],
+        )
+    elif op["do"] == "inputs":
+        client.log_inputs(run_id, datasets=[_dataset_input(Dataset(**dataset)) for dataset in op["datasets"]])
+    elif op["do"] == "file":
+        file = pending / "files" / op["name"]
+        folder = str(Path(op["name"]).parent)
+        client.log_artifact(run_id, str(file), None if folder == "." else folder)
+    else:
+        client.set_terminated(run_id, op["status"], end_time=op["time"])
+
+
+def _dataset_input(dataset: Dataset) -> Any:  # noqa: ANN401  # an mlflow type, imported late
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    schema = {"mlflow_colspec": [{"type": kind, "name": name, "required": True} for name, kind in dataset.columns]}
+    return DatasetInput(
+        MlflowDataset(
+            name=dataset.name,
+            digest=dataset.digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": dataset.source}),
+            schema=json.dumps(schema),
+            profile=json.dumps({"num_rows": dataset.n_rows, "num_elements": dataset.n_rows * len(dataset.columns)}),
+        ),
+        tags=[InputTag("mlflow.data.context", dataset.context)],
+    )
+
+
+# ---------------------------------------------------------------- runs
+@contextmanager
+def start_run(
+    tracking: Tracking, *, experiment: str, name: str, note: str, resume: str | None = None
+) -> Iterator[Tracker]:
+    """A run, closed with the status that fits how the block is left.
+
+    Args:
+        tracking: the config's section.
+        experiment: experiment to use where `tracking` names none; created when it is not there.
+        name: the run's name where `tracking` gives none.
+        note: the experiment's description, Markdown.
+        resume: id of a run to go on with.
+
+    Raises:
+        TrackingError: the server does not answer, the run is not there, the experiment was deleted.
+    """
+    tracker = Tracker() if not isinstance(tracking, Mlflow) else _open(tracking, experiment, name, note, resume)
+    try:
+        yield tracker
+    except (KeyboardInterrupt, SystemExit):
+        tracker.tags({"status": "killed"})
+        tracker.end("KILLED")
+        raise
+    except BaseException as error:
+        tracker.tags({"status": "failed", "error": first_line(error)})
+        tracker.end("FAILED")
+        raise
+
+
+def _open(tracking: Mlflow, experiment: str, name: str, note: str, resume: str | None) -> MlflowTracker:
+    client = connect(tracking.root)
+    with _store_errors(tracking.root):
+        if resume is not None:
+            run = client.get_run(resume)
+            client.update_run(resume, status="RUNNING")
+            return MlflowTracker(tracking, client, run, last_step=_last_step(client, resume))
+        experiment_id = _experiment(client, tracking, tracking.experiment or experiment, note)
+        return MlflowTracker(tracking, client, client.create_run(experiment_id, run_name=tracking.run_name or name))
+
+
+def connect(root: str) -> "MlflowClient":
+    """A client of the store; raises TrackingError where it cannot be used."""
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # a new database logs a hundred migrations
+    if not is_remote(root):
+        Path(root).mkdir(parents=True, exist_ok=True)
+    with _store_errors(root):
+        return MlflowClient(tracking_uri(root))
+
+
+@contextmanager
+def _store_errors(root: str) -> Iterator[None]:
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        where = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "tracking.root"
+        raise TrackingError(f"{where}: the tracking store {tracking_uri(root)} cannot be used: {first_line(error)}") from error
+
+
+def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = None if is_remote(tracking.root) else (Path(tracking.root).resolve() / "artifacts").as_uri()
+        return str(client.create_experiment(name, place, tags={"mlflow.note.content": note}))
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(f"experiment '{name}': was deleted; restore it, or choose another with tracking.experiment=NAME")
+    return str(found.experiment_id)
+
+
+def _last_step(client: "MlflowClient", run_id: str) -> int:
+    return max((metric.step for metric in client.get_metric_history(run_id, "train/loss")), default=0)
+
+
+def run_config(root: str, run_id: str) -> str:
+    """The config.yaml of a run that can be resumed, as text.
+
+    Raises:
+        TrackingError: there is no such run, or it is over.
+    """
+    client = connect(root)
+    try:
+        run = client.get_run(run_id)
+    except Exception as error:
+        raise TrackingError(f"run '{run_id}': not in {tracking_uri(root)} ({first_line(error)})") from error
+    if run.info.status == "FINISHED":
+        raise TrackingError(f"run '{run_id}': is finished, there is nothing to resume; start a new run")
+    file = config_file(root, run_id)
+    if not file.is_file():
+        raise TrackingError(f"run '{run_id}': has no checkpoint under {file.parent}; it can be resumed where it was started only")
+    return file.read_text()
+
+
+def checkpoint_dir(root: str, run_id: str) -> Path:
+    """Where a run keeps what it is resumed from."""
+    return Path(root) / "checkpoints" / (run_id or "untracked")
+
+
+def config_file(root: str, run_id: str) -> Path:
+    """The config a run was started with, beside its checkpoint."""
+    return checkpoint_dir(root, run_id) / "config.yaml"
+
+
+def sync(root: str) -> list[str]:
+    """Write what waits under ROOT/pending; returns the ids of the runs written.
+
+    Raises:
+        TrackingError: the store still does not answer; what was written already is not written again.
+    """
+    waiting = sorted(pending_dir(root).glob("*/ops.jsonl"))
+    client = connect(root) if waiting else None
+    done = []
+    for file in waiting:
+        assert client is not None
+        ops = [json.loads(line) for line in file.read_text().splitlines()]
+        with _store_errors(root):
+            for op in ops:
+                send(client, file.parent.name, op, file.parent)
+        shutil.rmtree(file.parent)
+        done.append(file.parent.name)
+    return done
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, for a message of one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
