@@ -28,7 +28,8 @@ Overrides = Annotated[
     typer.Argument(metavar="[OVERRIDE]…", help="group=choice or section.field=value; see `pipeline options`"),
 ]
 ConfigDir = Annotated[
-    Path | None, typer.Option("--config-dir", metavar="DIR", help="a folder of further config groups: DIR/optimizer/mine.yaml")
+    Path | None,
+    typer.Option("--config-dir", metavar="DIR", help="a folder of further config groups: DIR/optimizer/mine.yaml"),
 ]
 
 
@@ -36,7 +37,8 @@ ConfigDir = Annotated[
 def train(
     overrides: Overrides = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="go on with a run that was cut off, from its last checkpoint")
+        str | None,
+        typer.Option(metavar="RUN", help="go on with a run that was cut off, from its last checkpoint"),
     ] = None,
     config_dir: ConfigDir = None,
 ) -> None:
@@ -102,7 +104,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:  # a wrong option or command
-        error.show()
+        error.show()  # type: ignore[attr-defined]  # typer names the base class of what it raises
         sys.exit(2)
     except PipelineError as error:
         for line in str(error).splitlines():
@@ -129,7 +131,9 @@ def _resumed(run_id: str, overrides: list[str]) -> "Config":
 
     others = [override for override in overrides if not override.startswith("tracking.root=")]
     if others:
-        raise ConfigError(f"--resume: goes on with the run's own settings, got {others[0]}; leave it out, or start a new run")
+        raise ConfigError(
+            f"--resume: goes on with the run's own settings, got {others[0]}; leave it out, or start a new run"
+        )
     root = _load(overrides).tracking.root
     values = yaml.safe_load(run_config(root, run_id))
     values["tracking"]["root"] = root
@@ -165,7 +169,9 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     from rich.table import Table
 
     from pipeline.metrics import CLASSIFICATION, REGRESSION
+    from pipeline.tracking import root_override
 
+    root = root_override(config.tracking.root)
     labels = CLASSIFICATION | REGRESSION
     table = Table(title=f"{result.run_name}: test", title_justify="left")
     for heading in ("metric", "value", "95 % interval"):
@@ -174,12 +180,13 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
         table.add_row(labels[name].label, f"{value:.4g}", f"{low:.4g} to {high:.4g}")
     out = Console(highlight=False)
     out.print(table)
-    out.print(f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s")
+    out.print(
+        f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
+    )
     if result.status == "KILLED":
-        out.print(f"stopped early; go on with: pipeline train --resume {result.run_id}{_root(config)}", soft_wrap=True)
+        out.print(
+            f"stopped early; go on with: pipeline train --resume {result.run_id}{root}",
+            soft_wrap=True,
+        )
     if result.run_id:
-        out.print(f"run {result.run_id}; look at it with: pipeline ui{_root(config)}", soft_wrap=True)
-
-
-def _root(config: "Config") -> str:
-    return "" if config.tracking.root == "mlruns" else f" tracking.root={config.tracking.root}"
+        out.print(f"run {result.run_id}; look at it with: pipeline ui{root}", soft_wrap=True)

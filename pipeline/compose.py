@@ -84,7 +84,7 @@ def validate(values: Mapping[str, Any]) -> Config:
 
 def to_yaml(config: Config) -> str:
     """The config as YAML, in the order of its sections."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
@@ -137,7 +137,11 @@ def _of_the_branch_meant(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     def beside_the_point(detail: ErrorDetails) -> bool:
         field = detail["loc"][:3]
         others = [other for other in details if other["loc"][:2] == field[:2] and other is not detail]
-        listed = isinstance(detail["input"], list) and detail["type"] in ("literal_error", "string_type", *NUMBER_TYPES)
+        listed = isinstance(detail["input"], list) and detail["type"] in (
+            "literal_error",
+            "string_type",
+            *NUMBER_TYPES,
+        )
         return bool(others) and (detail["type"] in ("tuple_type", "none_required") or listed)
 
     return [detail for detail in details if not beside_the_point(detail)]
@@ -180,8 +184,8 @@ def _siblings(path: str, values: Mapping[str, Any]) -> Iterable[str]:
 
 def _rule(message: str) -> str:
     for pydantic_word, word in (
-        ("Input should be", "must be"), ("String should", "must"), ("Tuple should", "must"), ("a valid tuple", "a list"),
-        (" after validation", ""),
+        ("Input should be", "must be"), ("String should", "must"), ("Tuple should", "must"),
+        ("a valid tuple", "a list"), (" after validation", ""),
     ):  # fmt: skip
         message = message.replace(pydantic_word, word)
     return message

@@ -170,7 +170,9 @@ class Mlp(Section):
     hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
         description="units of each hidden layer; [] is a linear model"
     )
-    activation: Activation | tuple[Activation, ...] = Field(description="one for all hidden layers, or a list of one each")
+    activation: Activation | tuple[Activation, ...] = Field(
+        description="one for all hidden layers, or a list of one each"
+    )
     init: Init | tuple[Init, ...] = Field(
         description="initial weights, one for all layers or a list of one each with the output layer last; "
         "auto: Kaiming for the ReLU family, Xavier for sigmoid and tanh; default: torch's own; uniform: ±1/√d"
@@ -204,7 +206,12 @@ Model = Mlp  # becomes a union over `name` with the second network
 
 # ---------------------------------------------------------------- loss
 Smoothing = Annotated[
-    float, Field(ge=0, lt=1, description="share of the target's probability spread over all classes (Szegedy et al. 2016)")
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="share of the target's probability spread over all classes (Szegedy et al. 2016)",
+    ),
 ]
 ClassWeight = Annotated[
     Literal["none", "balanced"], Field(description="balanced: rows weigh n / (classes · rows of their class)")
@@ -251,14 +258,18 @@ class SmoothL1(Section):
     """e²/(2·beta) below beta, |e| − beta/2 above, for regression (Girshick 2015)."""
 
     name: Literal["smooth_l1"]
-    beta: Rate = Field(description="error where the square ends and the line begins, in standard deviations of the target")
+    beta: Rate = Field(
+        description="error where the square ends and the line begins, in standard deviations of the target"
+    )
 
 
 class Huber(Section):
     """e²/2 below delta, delta·(|e| − delta/2) above, for regression (Huber 1964)."""
 
     name: Literal["huber"]
-    delta: Rate = Field(description="error where the square ends and the line begins, in standard deviations of the target")
+    delta: Rate = Field(
+        description="error where the square ends and the line begins, in standard deviations of the target"
+    )
 
 
 Loss = Annotated[
@@ -420,7 +431,8 @@ class Plateau(WarmUp):
 
 
 Scheduler = Annotated[
-    NoScheduler | StepSchedule | MultiStep | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="name")
+    NoScheduler | StepSchedule | MultiStep | Exponential | Cosine | OneCycle | Plateau,
+    Field(discriminator="name"),
 ]
 
 
@@ -447,7 +459,9 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp"] = Field(description="ddp: one process a device, gradients averaged")
     precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="Lightning's precision")
     gradient_clip_val: Rate | None = Field(description="gradients are clipped to this size; null: not at all")
-    gradient_clip_algorithm: Literal["norm", "value"] = Field(description="clip the whole gradient's norm or each value")
+    gradient_clip_algorithm: Literal["norm", "value"] = Field(
+        description="clip the whole gradient's norm or each value"
+    )
     accumulate_grad_batches: Annotated[int, Field(ge=1)] = Field(description="mini-batches a step of the optimizer")
     steps_per_execution: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="mini-batches handed to Lightning at a time; changes the speed, never the result"

@@ -56,7 +56,10 @@ def predictions_parquet(
         columns |= {f"probability of {name}": evaluation.prediction[:, code] for code, name in enumerate(classes)}
     else:
         for position, name in enumerate(targets):
-            columns |= {name: evaluation.y[:, position], f"predicted {name}": evaluation.prediction[:, position]}
+            columns |= {
+                name: evaluation.y[:, position],
+                f"predicted {name}": evaluation.prediction[:, position],
+            }
     buffer = io.BytesIO()
     pd.DataFrame(columns).to_parquet(buffer, index=False)
     return buffer.getvalue()

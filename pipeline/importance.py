@@ -21,7 +21,11 @@ class Importance(NamedTuple):
 
 
 def permutation_importance(
-    loss: Callable[[Arrays], float], arrays: Arrays, sources: Mapping[str, tuple[list[int], list[int]]], *, seed: int
+    loss: Callable[[Arrays], float],
+    arrays: Arrays,
+    sources: Mapping[str, tuple[list[int], list[int]]],
+    *,
+    seed: int,
 ) -> Importance:
     """How much the loss rises when a raw column's values are shuffled among the rows.
 
@@ -46,4 +50,6 @@ def permutation_importance(
             cat[:, cat_columns] = cat[order][:, cat_columns]
             rises[row, repeat] = loss(Arrays(num, cat, arrays.y)) - before
     order = np.argsort(-rises.mean(axis=1), kind="stable")
-    return Importance(tuple(np.array(list(sources))[order].tolist()), rises.mean(axis=1)[order], rises.std(axis=1)[order])
+    return Importance(
+        tuple(np.array(list(sources))[order].tolist()), rises.mean(axis=1)[order], rises.std(axis=1)[order]
+    )

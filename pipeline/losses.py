@@ -13,7 +13,12 @@ from pipeline.types import Features
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # outputs (B, K, C), targets (B,) codes or (B, T) -> ()
 CLASSIFICATION = ("cross_entropy", "bce")
-UNIT_POWERS = {"mse": 2, "huber": 2, "mae": 1, "smooth_l1": 1}  # a loss of c·e is c^power times that of e, its width scaled too
+UNIT_POWERS = {
+    "mse": 2,
+    "huber": 2,
+    "mae": 1,
+    "smooth_l1": 1,
+}  # a loss of c·e is c^power times that of e, its width scaled too
 AUTO = {"binary": "bce", "multiclass": "cross_entropy", "regression": "mse"}
 
 

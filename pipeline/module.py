@@ -31,7 +31,13 @@ class TableModule(pl.LightningModule):
     """
 
     def __init__(
-        self, config: Config, network: nn.Module, loss: LossFunction, score: Score, span: Span, loss_unit: float = 1.0
+        self,
+        config: Config,
+        network: nn.Module,
+        loss: LossFunction,
+        score: Score,
+        span: Span,
+        loss_unit: float = 1.0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -91,7 +97,7 @@ class TableModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             self.manual_backward(loss)  # has DDP average the gradients
         else:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
 
     def _step(self) -> None:
         trainer, optimizer = self.config.trainer, self._optimizer

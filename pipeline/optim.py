@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
@@ -134,5 +134,4 @@ def warmup_factor(step: int, n_steps: int) -> float:
 
 def learning_rate(optimizer: optim.Optimizer) -> float:
     """The schedule's rate for the next step (every group has the same)."""
-    groups: list[Mapping[str, float]] = optimizer.param_groups
-    return float(groups[0]["lr"])
+    return float(optimizer.param_groups[0]["lr"])

@@ -17,7 +17,10 @@ WIDTH = 100
 def describe_groups(config_dir: Path | None = None) -> str:
     """A line a group: its choices, the default marked with *."""
     default = compose_values()
-    lines = ["group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields", ""]
+    lines = [
+        "group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields",
+        "",
+    ]
     for group, choices in list_groups(config_dir).items():
         chosen = default[group].get("name") if group in default else None
         lines.append(f"{group:<12} {'  '.join(choice + '*' * (choice == chosen) for choice in choices)}")
@@ -89,7 +92,7 @@ def _constraints(metadata: list[Any]) -> list[Any]:
     return [inner for entry in metadata for inner in (entry.metadata if isinstance(entry, FieldInfo) else [entry])]
 
 
-def _kind(annotation: Any) -> str:  # noqa: ANN401  # any type a field may have
+def _kind(annotation: Any) -> str:  # any type a field may have
     origin, arguments = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__metadata__"):
         return f"{_kind(annotation.__origin__)}{_bounds(list(annotation.__metadata__))}"

@@ -4,7 +4,14 @@ import time
 
 import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
 
@@ -40,7 +47,9 @@ class ProgressReport(pl.Callback):
             self._bar.update(self._task, completed=trainer.current_epoch + 1, description=numbers)
         elif time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
-            self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {self._left(trainer)}")
+            self._console.print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {self._left(trainer)}"
+            )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()

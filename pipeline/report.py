@@ -181,9 +181,7 @@ def calibration(y: np.ndarray, probabilities: np.ndarray) -> Figure:
     upper.plot(mean, share, color=BLUE, marker="o", markersize=4, label=f"observed, {N_BINS} bins")
     upper.set(ylabel=names[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     upper.legend(fontsize=8, loc="upper left")
-    lower.bar(
-        np.arange(N_BINS) / N_BINS, counts, width=1 / N_BINS, align="edge", color=BLUE, edgecolor="white"
-    )
+    lower.bar(np.arange(N_BINS) / N_BINS, counts, width=1 / N_BINS, align="edge", color=BLUE, edgecolor="white")
     lower.set(xlabel=names[0], ylabel="rows")
     return figure
 
@@ -239,9 +237,7 @@ def importance(names: Sequence[str], mean: np.ndarray, std: np.ndarray, *, loss_
     """Draw by how much shuffling each of the F columns raises the loss; mean and std (F,)."""
     order = np.argsort(-mean, kind="stable")[:MAX_BARS]
     more = len(names) - len(order)
-    figure, [axes] = _figure(
-        "Permutation importance" + (f" ({len(order)} largest, and {more} more)" if more else "")
-    )
+    figure, [axes] = _figure("Permutation importance" + (f" ({len(order)} largest, and {more} more)" if more else ""))
     rows = np.arange(len(order))
     axes.barh(rows, mean[order], xerr=std[order], color=BLUE, error_kw={"ecolor": BLACK, "elinewidth": 1})
     axes.axvline(0, color=BLACK, linewidth=0.8)
@@ -292,9 +288,7 @@ def _draw_curves(axes: Axes, curves: Mapping[int, _Curve], classes: Sequence[str
         named = [(f"mean of {len(named)} classes", _average(list(curves.values())))]
     for color, (name, curve) in zip(PALETTE, named, strict=False):
         label = f"{measure} {curve.area:.3f}: {name}"
-        axes.plot(
-            curve.x, curve.y, color=color, drawstyle="steps-pre" if curve.steps else "default", label=label
-        )
+        axes.plot(curve.x, curve.y, color=color, drawstyle="steps-pre" if curve.steps else "default", label=label)
     if not named:
         axes.plot([], [], linestyle="none", label="no curve: all rows\nare of one class")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -380,9 +374,7 @@ def _panels(
     for i, target in enumerate(targets[:n]):
         pair = np.stack([y[:, i], prediction[:, i]]).astype(float)
         actual, predicted = pair[:, np.isfinite(pair).all(axis=0)]
-        panels.append(
-            _Panel(axes[i * k : (i + 1) * k], _label(target, 24 if n == 1 else 16), actual, predicted)
-        )
+        panels.append(_Panel(axes[i * k : (i + 1) * k], _label(target, 24 if n == 1 else 16), actual, predicted))
     return figure, panels
 
 

@@ -141,7 +141,9 @@ class Writer:
 
     def _say_away(self, error: Exception) -> None:
         if not self._away:
-            logger.warning("the tracking store does not answer, metrics are kept and sent later (%s)", first_line(error))
+            logger.warning(
+                "the tracking store does not answer, metrics are kept and sent later (%s)", first_line(error)
+            )
         self._away = True
 
     def _take_metrics(self) -> None:
@@ -190,10 +192,15 @@ class MlflowTracker(Tracker):
             logger.warning(
                 "the tracking store stayed away: what run %s has not written lies in %s; when the store is back, "
                 "write it with: pipeline sync%s",
-                self.run_id, self._pending, "" if self._config.root == "mlruns" else f" tracking.root={self._config.root}",
+                self.run_id, self._pending, root_override(self._config.root),
             )  # fmt: skip
         else:
             shutil.rmtree(self._pending, ignore_errors=True)
+
+
+def root_override(root: str) -> str:
+    """What a command needs to find `root`, with a space before it; nothing for the default."""
+    return "" if root == "mlruns" else f" tracking.root={root}"
 
 
 def pending_dir(root: str) -> Path:
@@ -222,7 +229,7 @@ def send(client: "MlflowClient", run_id: str, op: Op, pending: Path) -> None:
         client.set_terminated(run_id, op["status"], end_time=op["time"])
 
 
-def _dataset_input(dataset: Dataset) -> Any:  # noqa: ANN401  # an mlflow type, imported late
+def _dataset_input(dataset: Dataset) -> Any:  # an mlflow type, imported late
     from mlflow.entities import Dataset as MlflowDataset
     from mlflow.entities import DatasetInput, InputTag
 
@@ -301,7 +308,9 @@ def _store_errors(root: str) -> Iterator[None]:
         raise
     except Exception as error:
         where = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "tracking.root"
-        raise TrackingError(f"{where}: the tracking store {tracking_uri(root)} cannot be used: {first_line(error)}") from error
+        raise TrackingError(
+            f"{where}: the tracking store {tracking_uri(root)} cannot be used: {first_line(error)}"
+        ) from error
 
 
 def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) -> str:
@@ -310,7 +319,9 @@ def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) 
         place = None if is_remote(tracking.root) else (Path(tracking.root).resolve() / "artifacts").as_uri()
         return str(client.create_experiment(name, place, tags={"mlflow.note.content": note}))
     if found.lifecycle_stage == "deleted":
-        raise TrackingError(f"experiment '{name}': was deleted; restore it, or choose another with tracking.experiment=NAME")
+        raise TrackingError(
+            f"experiment '{name}': was deleted; restore it, or choose another with tracking.experiment=NAME"
+        )
     return str(found.experiment_id)
 
 
@@ -333,7 +344,9 @@ def run_config(root: str, run_id: str) -> str:
         raise TrackingError(f"run '{run_id}': is finished, there is nothing to resume; start a new run")
     file = config_file(root, run_id)
     if not file.is_file():
-        raise TrackingError(f"run '{run_id}': has no checkpoint under {file.parent}; it can be resumed where it was started only")
+        raise TrackingError(
+            f"run '{run_id}': has no checkpoint under {file.parent}; it can be resumed where it was started only"
+        )
     return file.read_text()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping
 
 from pipeline.compose import to_yaml
@@ -63,7 +64,11 @@ def train(config: Config, callbacks: Sequence[pl.Callback] = (), *, resume: str 
         return _follow(trainer, module, data, config, callbacks)
 
     with start_run(
-        config.tracking, experiment=data.table.name, name=_run_name(config), note=_experiment_note(data), resume=resume
+        config.tracking,
+        experiment=data.table.name,
+        name=_run_name(config),
+        note=_experiment_note(data),
+        resume=resume,
     ) as tracker:
         folder = checkpoint_dir(config.tracking.root, tracker.run_id)
         if resume is None:
@@ -106,11 +111,12 @@ def build_trainer(config: Config) -> pl.Trainer:
                 max_epochs=asked.max_epochs,
                 num_sanity_val_steps=0,  # validation runs once an epoch anyway
                 logger=False,  # tracking.py is the logger
+                enable_checkpointing=False,  # loop.Checkpoint does it
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,  # Blocks shares the rows out
             )
-    except (ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
@@ -136,16 +142,15 @@ def fit(
     if asked.patience is not None:
         mode = "max" if higher else "min"
         stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False)]
-    trainer.callbacks = [history, *callbacks, *stopping, checkpoint]
+    # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
+    trainer.callbacks += [history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
     if resume and path.exists():
         _restore(path, history, checkpoint, tracker)
     if checkpoint.finished:  # it was cut off after training, before the end of the run
         return history, checkpoint, []
     with interruptible(trainer, module) as received, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice about workers, devices and loggers
-        trainer.fit(
-            module, datamodule=data, ckpt_path=path if resume and path.exists() else None, weights_only=True
-        )
+        trainer.fit(module, datamodule=data, ckpt_path=path if resume and path.exists() else None, weights_only=True)
     return history, checkpoint, received
 
 
@@ -159,7 +164,11 @@ def _restore(path: Path, history: History, checkpoint: Checkpoint, tracker: Trac
 
 
 def _follow(
-    trainer: pl.Trainer, module: TableModule, data: TableDataModule, config: Config, callbacks: Sequence[pl.Callback]
+    trainer: pl.Trainer,
+    module: TableModule,
+    data: TableDataModule,
+    config: Config,
+    callbacks: Sequence[pl.Callback],
 ) -> Result:
     folder = checkpoint_dir(config.tracking.root, "untracked")
     history, checkpoint, _ = fit(config, data, module, trainer, folder, Tracker(), callbacks)
@@ -205,7 +214,10 @@ def _say(data: TableDataModule) -> None:
     for note in table.notes:
         logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
     if preprocessor.dropped_:
-        logger.warning("columns that are the same in every training row are left out: %s", ", ".join(preprocessor.dropped_))
+        logger.warning(
+            "columns that are the same in every training row are left out: %s",
+            ", ".join(preprocessor.dropped_),
+        )
     sizes = " / ".join(str(len(rows)) for rows in data.splits)
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
 
@@ -233,7 +245,12 @@ def _log_start(tracker: Tracker, config: Config, data: TableDataModule, network:
     table = data.table
     tracker.params(_flatten(config.model_dump(mode="json")))
     tracker.tags(
-        {"task": table.task, "data": table.name, "model": config.model.name, "optimizer": config.optimizer.name}
+        {
+            "task": table.task,
+            "data": table.name,
+            "model": config.model.name,
+            "optimizer": config.optimizer.name,
+        }
         | {"status": "running", "digest": table.digest}
         | _provenance()
     )
@@ -250,7 +267,12 @@ def _log_start(tracker: Tracker, config: Config, data: TableDataModule, network:
 
 
 def _log_end(
-    tracker: Tracker, config: Config, data: TableDataModule, history: History, evaluation: Evaluation, result: Result
+    tracker: Tracker,
+    config: Config,
+    data: TableDataModule,
+    history: History,
+    evaluation: Evaluation,
+    result: Result,
 ) -> None:
     from pipeline import report
 
@@ -323,5 +345,3 @@ def _git(*arguments: str) -> str:
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-

@@ -51,7 +51,11 @@ def _command(root: str, port: int) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "UVICORN_LOG_LEVEL": "warning"}
+    quiet = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "UVICORN_LOG_LEVEL": "warning",
+    }
     return os.environ | quiet | {"PYTHONWARNINGS": "ignore"}
 
 
@@ -61,7 +65,9 @@ def _require_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise ConfigError(f"--port: {port} cannot be used ({error.strerror}); choose another, as --port {port + 1}") from error
+            raise ConfigError(
+                f"--port: {port} cannot be used ({error.strerror}); choose another, as --port {port + 1}"
+            ) from error
 
 
 def _await(server: subprocess.Popen[bytes], port: int) -> None:

@@ -35,9 +35,7 @@ def regression(draw: st.DrawFn) -> Rows:
     """Targets that vary, near zero or far from it, and predictions whose errors tie."""
     generator = np.random.default_rng(draw(seeds))
     shape = draw(st.integers(2, 60)), draw(st.integers(1, 3))
-    y = draw(st.sampled_from([0, 1e4])) + generator.normal(
-        scale=draw(st.sampled_from([0.1, 1e5])), size=shape
-    )
+    y = draw(st.sampled_from([0, 1e4])) + generator.normal(scale=draw(st.sampled_from([0.1, 1e5])), size=shape)
     return y, y + generator.integers(-4, 5, size=shape) / 4
 
 
@@ -250,8 +248,6 @@ def test_a_95_percent_interval_holds_the_truth_about_95_times_in_100(monkeypatch
         ("regression", (0, 1), (0, 1)),
     ],
 )
-def test_shapes_that_do_not_match_are_refused(
-    task: Task, y_shape: tuple[int, ...], shape: tuple[int, ...]
-) -> None:
+def test_shapes_that_do_not_match_are_refused(task: Task, y_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="metrics of y"):
         compute_metrics(task, np.zeros(y_shape, int), np.zeros(shape))

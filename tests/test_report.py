@@ -354,9 +354,7 @@ def test_constant_and_exact_predictions_are_drawn() -> None:
 
 def test_importance_is_sorted_and_cut_at_the_twenty_largest() -> None:
     mean = random().permutation(np.arange(25.0))
-    figure = report.importance(
-        [f"x{m:.0f}" for m in mean], mean, np.full(25, 0.5), loss_label="validation loss"
-    )
+    figure = report.importance([f"x{m:.0f}" for m in mean], mean, np.full(25, 0.5), loss_label="validation loss")
     [axes] = figure.axes
     assert figure.get_suptitle() == "Permutation importance (20 largest, and 5 more)"
     assert axes.get_xlabel() == "increase of the validation loss when the column is shuffled"
@@ -367,9 +365,7 @@ def test_importance_is_sorted_and_cut_at_the_twenty_largest() -> None:
 
 
 def test_importance_of_a_few_columns_has_error_bars_and_may_be_negative() -> None:
-    figure = report.importance(
-        AWKWARD[:3], np.array([0.1, -0.2, 0.3]), np.array([0.01, 0.02, 0.03]), loss_label="loss"
-    )
+    figure = report.importance(AWKWARD[:3], np.array([0.1, -0.2, 0.3]), np.array([0.01, 0.02, 0.03]), loss_label="loss")
     [axes] = figure.axes
     assert figure.get_suptitle() == "Permutation importance"
     [errors] = axes.collections
@@ -400,15 +396,11 @@ REGRESSION = ["predicted_vs_actual", "residuals", "error_quantiles"]
         ("regression", values(100_000, 1), REGRESSION),
     ],
 )
-def test_a_run_has_the_figures_of_its_task(
-    task: Task, data: tuple[np.ndarray, np.ndarray], stems: list[str]
-) -> None:
+def test_a_run_has_the_figures_of_its_task(task: Task, data: tuple[np.ndarray, np.ndarray], stems: list[str]) -> None:
     width = data[1].shape[1]
     repeated = (AWKWARD * 8)[:width]
     classes, targets = ((), repeated) if task == "regression" else (repeated, ())
-    figures = report.run_figures(
-        task, *data, classes=classes, targets=targets, history=history(), best_epoch=1
-    )
+    figures = report.run_figures(task, *data, classes=classes, targets=targets, history=history(), best_epoch=1)
     assert list(figures) == CURVES + stems
     for figure in figures.values():
         assert_fits(figure)
@@ -416,9 +408,7 @@ def test_a_run_has_the_figures_of_its_task(
 
 def test_a_run_without_history_has_no_learning_curves() -> None:
     y, prediction = values(20, 1)
-    figures = report.run_figures(
-        "regression", y, prediction, classes=(), targets=("t",), history=[], best_epoch=0
-    )
+    figures = report.run_figures("regression", y, prediction, classes=(), targets=("t",), history=[], best_epoch=0)
     assert list(figures) == REGRESSION
 
 

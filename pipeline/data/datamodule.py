@@ -48,7 +48,9 @@ class Blocks:
     normalisation is left out; the next epoch's shuffle puts other rows there.
     """
 
-    def __init__(self, arrays: Arrays, *, batch_size: int, steps_per_block: int, seed: int, trainer: pl.Trainer) -> None:
+    def __init__(
+        self, arrays: Arrays, *, batch_size: int, steps_per_block: int, seed: int, trainer: pl.Trainer
+    ) -> None:
         self._tensors = [torch.from_numpy(array) for array in arrays]
         self._batch_size, self._steps_per_block = batch_size, steps_per_block
         self._seed, self._trainer = seed, trainer

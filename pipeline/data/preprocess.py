@@ -116,7 +116,7 @@ class Category:
     def encode(self, column: pd.Series) -> np.ndarray:
         """Codes (N,) of a column."""
         text = as_text(column)
-        codes: np.ndarray = pd.Index(self.levels, dtype=object).get_indexer(text) + 1
+        codes: np.ndarray = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)) + 1
         if self.missing_level:
             codes[text.isna().to_numpy()] = self.n_codes - 1
         return codes
@@ -194,7 +194,7 @@ class Preprocessor:
     def arrays(self, table: Table, rows: np.ndarray) -> Arrays:
         """Prepared `rows` of a table with their targets, regression targets standardised."""
         num, cat = self.transform(table.frame.iloc[rows])
-        y = table.targets.iloc[rows].to_numpy()
+        y = table.targets.iloc[rows].to_numpy(copy=True)  # pandas' own memory may be read-only, torch wants it writable
         if table.task != "regression":
             return Arrays(num, cat, y[:, 0])
         return Arrays(num, cat, ((y - self.target_center_) / self.target_scale_).astype(np.float32))
@@ -211,7 +211,8 @@ class Preprocessor:
     def sources(self) -> dict[str, tuple[list[int], list[int]]]:
         """For each raw column kept, its columns of `num` and of `cat`: what to permute to blind the network to it."""
         found: dict[str, tuple[list[int], list[int]]] = {}
-        for column in (*self.numbers_, *self.categories_):
+        columns: list[Number | Category] = [*self.numbers_, *self.categories_]
+        for column in columns:
             found.setdefault(column.name, ([], []))[0].extend(self.slots().get(_key(column), []))
         for position, category in enumerate(self._embedded()):
             found[category.name][1].append(position)
@@ -227,7 +228,7 @@ class Preprocessor:
         if is_number(column):
             return self._fit_number(name, None, numbers_of(column))
         if is_datetime(column):
-            return any([self._fit_number(name, part, numbers_of(column, part)) for part in DATE_PARTS])
+            return sum(self._fit_number(name, part, numbers_of(column, part)) for part in DATE_PARTS) > 0
         return self._fit_category(name, as_text(column))
 
     def _fit_number(self, name: str, part: str | None, x: np.ndarray) -> bool:

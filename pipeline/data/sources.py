@@ -83,7 +83,12 @@ def _from_california(data: CaliforniaHousing) -> Raw:
     from sklearn.datasets import fetch_california_housing
 
     bunch = _fetch(lambda: fetch_california_housing(as_frame=True), "data=california_housing")
-    return Raw(bunch.frame, tuple(bunch.target_names), "sklearn.datasets.fetch_california_housing", digest_of(bunch.frame))
+    return Raw(
+        bunch.frame,
+        tuple(bunch.target_names),
+        "sklearn.datasets.fetch_california_housing",
+        digest_of(bunch.frame),
+    )
 
 
 def _from_openml(data: OpenML) -> Raw:
@@ -93,8 +98,7 @@ def _from_openml(data: OpenML) -> Raw:
     query = {"data_id": number} if number is not None else {"name": data.dataset, "version": data.version or "active"}
     if number is not None and data.version is not None:
         raise DataError(f"data.version: goes with a data set's name, not with its number {number}")
-    target = "default-target" if data.target is None else data.target
-    target = list(target) if isinstance(target, tuple) else target
+    target = list(data.target) if isinstance(data.target, tuple) else data.target or "default-target"
     bunch = _fetch(lambda: fetch_openml(**query, target_column=target, as_frame=True), f"data.dataset={data.dataset}")
     names = tuple(bunch.target_names)
     if not names:
@@ -113,7 +117,8 @@ def _fetch(fetch: Callable[[], object], setting: str):  # type: ignore[no-untype
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise DataError(
-            f"{setting}: could not be downloaded ({reason}); without a network use data=csv data.path=FILE data.target=COLUMN"
+            f"{setting}: could not be downloaded ({reason}); "
+            "without a network use data=csv data.path=FILE data.target=COLUMN"
         ) from error
     except ValueError as error:  # what scikit-learn raises for a name, version or target it does not find
         raise DataError(f"{setting}: {' '.join(str(error).split())}") from error
@@ -202,12 +207,16 @@ def read_file(path: str, *, separator: str = ",", missing_values: Sequence[str] 
 def _require_sound(names: Sequence[str], n_rows: int, path: str, separator: str) -> None:
     twice = [name for position, name in enumerate(names) if name in names[:position]]
     if twice:
-        raise DataError(f"{path}: column name '{twice[0]}' stands {list(names).count(twice[0])} times; names must differ")
+        raise DataError(
+            f"{path}: column name '{twice[0]}' stands {list(names).count(twice[0])} times; names must differ"
+        )
     if not n_rows:
         raise DataError(f"{path}: has no rows")
     others = [mark for mark in ",;\t|" if mark != separator and mark in names[0]]
     if len(names) == 1 and others:
-        raise DataError(f"{path}: has one column, '{names[0]}'; if '{others[0]}' separates fields, set data.separator='{others[0]}'")
+        raise DataError(
+            f"{path}: has one column, '{names[0]}'; if '{others[0]}' separates fields, set data.separator='{others[0]}'"
+        )
 
 
 def _first_line(error: BaseException) -> str:
@@ -249,7 +258,7 @@ def row_of(bad: pd.Series | np.ndarray) -> int:
 
 def as_datetimes(frame: pd.DataFrame) -> pd.DataFrame:
     """Date objects and text that is throughout an ISO date become datetimes."""
-    found = {}
+    found: dict[str, pd.Series] = {}
     for name, column in frame.items():
         if is_number(column) or is_datetime(column) or pd.api.types.is_bool_dtype(column):
             continue
@@ -257,7 +266,7 @@ def as_datetimes(frame: pd.DataFrame) -> pd.DataFrame:
         if len(sample) and sample.astype(str).str.match(r"\d{4}-\d{2}-\d{2}([T ]|$)").all():
             parsed = pd.to_datetime(column, errors="coerce", format="ISO8601")
             if parsed.notna().sum() == column.notna().sum():
-                found[name] = parsed
+                found[str(name)] = parsed
     return frame.assign(**found)
 
 
@@ -328,8 +337,8 @@ def _require_numbers(name: str, column: pd.Series, where: str = "") -> None:
     if where or (bad.any() and numbers.notna().sum() >= ALMOST_NUMBERS * given.sum()):
         first = column[bad].iloc[0]
         raise DataError(
-            f"column '{name}'{where}: {int(bad.sum())} of {len(column)} values are not numbers, first is '{first}' in row "
-            f"{row_of(bad)}; if it means missing, set data.missing_values=['{first}'], "
+            f"column '{name}'{where}: {int(bad.sum())} of {len(column)} values are not numbers, "
+            f"first is '{first}' in row {row_of(bad)}; if it means missing, set data.missing_values=['{first}'], "
             f"if the column holds categories, data.categorical=[{name}]"
         )
 
@@ -359,8 +368,12 @@ def _infer_task(targets: pd.DataFrame, asked: str) -> tuple[Task, list[object], 
         for target in targets:
             _require_regression_target(str(target), targets[target])
         names = ", ".join(f"'{target}'" for target in targets)
-        reason = "as asked" if asked != "auto" else f"{targets.shape[1]} targets" if targets.shape[1] > 1 else (
-            f"{len(labels)} distinct numbers in the target"
+        reason = (
+            "as asked"
+            if asked != "auto"
+            else f"{targets.shape[1]} targets"
+            if targets.shape[1] > 1
+            else (f"{len(labels)} distinct numbers in the target")
         )
         return "regression", [], f"task: regression of {names} ({reason}; data.task overrides)"
     if targets.shape[1] > 1:
@@ -369,7 +382,11 @@ def _infer_task(targets: pd.DataFrame, asked: str) -> tuple[Task, list[object], 
         raise DataError(f"column '{name}': the target has one class only, '{labels[0]}'")
     reason = "as asked" if asked != "auto" else f"{len(labels)} distinct values in the target"
     task: Task = "binary" if len(labels) == 2 else "multiclass"
-    return task, labels, f"task: classification of '{name}', {len(labels)} classes ({reason}; data.task overrides)"
+    return (
+        task,
+        labels,
+        f"task: classification of '{name}', {len(labels)} classes ({reason}; data.task overrides)",
+    )
 
 
 def _is_label(column: pd.Series, n_distinct: int) -> bool:
@@ -383,7 +400,10 @@ def _require_regression_target(name: str, column: pd.Series) -> None:
     if not is_number(column) and not pd.api.types.is_bool_dtype(column):
         bad = pd.to_numeric(column, errors="coerce").isna()
         first = column[bad].iloc[0] if bad.any() else column.iloc[0]
-        raise DataError(f"column '{name}': a regression target must hold numbers, first other value is '{first}' in row {row_of(bad)}")
+        raise DataError(
+            f"column '{name}': a regression target must hold numbers, "
+            f"first other value is '{first}' in row {row_of(bad)}"
+        )
     _require_finite(name, column)
     if column.nunique() < 2:
         raise DataError(f"column '{name}': the target is the same in every row, {column.iloc[0]}")

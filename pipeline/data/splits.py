@@ -43,9 +43,7 @@ def _kind(table: Table, data: DataSection) -> str:
     return "random" if table.task == "regression" else "stratified"
 
 
-def _split_off(
-    rows: np.ndarray, share: float, kind: str, table: Table, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`rows` in two, the second part `share` of them."""
     n_off = int(np.ceil(share * len(rows)))
     if len(rows) - n_off < 2 or n_off < 1:
@@ -67,7 +65,9 @@ def _split_off(
 def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     missing = time.isna().to_numpy()
     if missing.any():
-        raise DataError(f"column '{time.name}': the time is missing in {int(missing.sum())} rows, first in row {row_of(missing)}")
+        raise DataError(
+            f"column '{time.name}': the time is missing in {int(missing.sum())} rows, first in row {row_of(missing)}"
+        )
     moments = time if pd.api.types.is_numeric_dtype(time) else pd.to_datetime(time, errors="coerce")
     unread = moments.isna().to_numpy()
     if unread.any():
@@ -80,10 +80,14 @@ def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray,
 def _by_group(rows: np.ndarray, share: float, group: pd.Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
     missing = group.isna().to_numpy()
     if missing.any():
-        raise DataError(f"column '{group.name}': the group is missing in {int(missing.sum())} rows, first in row {row_of(missing)}")
+        raise DataError(
+            f"column '{group.name}': the group is missing in {int(missing.sum())} rows, first in row {row_of(missing)}"
+        )
     groups = group.to_numpy()[rows]
     if len(np.unique(groups.astype(str))) < 3:
-        raise DataError(f"column '{group.name}': a grouped split needs at least 3 groups, one each to train, validate and test")
+        raise DataError(
+            f"column '{group.name}': a grouped split needs at least 3 groups, one each to train, validate and test"
+        )
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     kept, off = next(splitter.split(rows, groups=groups.astype(str)))
     return rows[kept], rows[off]
@@ -99,7 +103,9 @@ def _require_stratifiable(codes: np.ndarray, n_off: int, table: Table) -> None:
             f"{f' (and {len(rare) - 1} more)' if len(rare) > 1 else ''}; pool rare classes, or use data.split=random"
         )
     if min(n_off, len(codes) - n_off) < len(table.classes):
-        raise DataError(f"the table has {len(table.frame)} rows; too few for a stratified split of {len(table.classes)} classes")
+        raise DataError(
+            f"the table has {len(table.frame)} rows; too few for a stratified split of {len(table.classes)} classes"
+        )
 
 
 def _require_every_class(table: Table, train: np.ndarray) -> None:

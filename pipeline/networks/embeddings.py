@@ -1,5 +1,7 @@
 """Learned vectors for categorical columns."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ MAX_WIDTH = 50
 
 def embedding_width(n_levels: int) -> int:
     """fastai's rule, found by trial on many tables: 1.6 · levels^0.56, at most 50."""
-    return min(MAX_WIDTH, round(1.6 * n_levels**0.56))
+    return min(MAX_WIDTH, round(1.6 * math.pow(n_levels, 0.56)))
 
 
 class CategoryEmbeddings(nn.Module):

@@ -9,9 +9,15 @@ from torch import Tensor, nn
 NORMAL_STD = 0.05
 SATURATING = ("sigmoid", "tanh")
 # gain by what follows the layer; torch knows none for the smooth relatives of ReLU, which behave like it
-GAINS = {"sigmoid": "sigmoid", "tanh": "tanh", "leaky_relu": "leaky_relu", "selu": "selu", "identity": "linear"}
+GAINS = {
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "leaky_relu": "leaky_relu",
+    "selu": "selu",
+    "identity": "linear",
+}
 
-Initializer = Callable[[Tensor, str, float], None]  # weight, activation, standard deviation of `normal`
+Initializer = Callable[[Tensor, str, float], object]  # weight, activation, standard deviation of `normal`
 
 
 def _gain(activation: str) -> float:
@@ -46,10 +52,10 @@ def _uniform(weight: Tensor, activation: str, std: float) -> None:
 INITIALIZERS: dict[str, Initializer] = {
     "auto": _auto,
     "default": lambda weight, activation, std: None,  # what torch's Linear starts from
-    "zeros": lambda weight, activation, std: nn.init.zeros_(weight) and None,
-    "ones": lambda weight, activation, std: nn.init.ones_(weight) and None,
+    "zeros": lambda weight, activation, std: nn.init.zeros_(weight),
+    "ones": lambda weight, activation, std: nn.init.ones_(weight),
     "uniform": _uniform,
-    "normal": lambda weight, activation, std: nn.init.normal_(weight, 0, std) and None,
+    "normal": lambda weight, activation, std: nn.init.normal_(weight, 0, std),
     "kaiming_uniform": partial(_kaiming, normal=False),
     "kaiming_normal": partial(_kaiming, normal=True),
     "xavier_uniform": partial(_xavier, normal=False),

@@ -11,7 +11,6 @@ from pipeline.networks.embeddings import CategoryEmbeddings
 from pipeline.networks.initializers import initialize
 from pipeline.types import Features
 
-
 T = TypeVar("T")
 
 
