@@ -1,0 +1,101 @@
+"""What tests share: a folder of their own, a tracking store that is made once, the command line in this process."""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.cli import main
+from pipeline.compose import load_config
+from pipeline.config import Config
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing a test writes, and nothing the user has set, reaches another."""
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making one takes seconds, so it is made once and copied."""
+    from pipeline.tracking import connect
+
+    root = tmp_path_factory.mktemp("store")
+    connect(str(root)).search_experiments(max_results=1)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, database: Path) -> Path:
+    """A tracking root with a fresh database, the default one of this test's folder."""
+    folder = tmp_path / "mlruns"
+    folder.mkdir()
+    shutil.copy(database, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """`cli("train", "data=iris")` runs the command in this process."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        said = capsys.readouterr()
+        return Done(int(stopped.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def quick(*overrides: str) -> Config:
+    """A config for a short, untracked run on iris; `overrides` win."""
+    short = ["data=iris", "tracking=none", "trainer.max_epochs=2", "model.hidden=[8]"]
+    return load_config([*short, *overrides])
+
+
+def mixed_frame(n_rows: int = 200, seed: int = 0) -> pd.DataFrame:
+    """A table with every kind of column: numbers with gaps, text, booleans, dates, and targets for each task."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n_rows)
+    colour = rng.choice(["red", "green", "blue"], n_rows)
+    frame = pd.DataFrame(
+        {
+            "x": x,
+            "gappy": np.where(rng.random(n_rows) < 0.1, np.nan, rng.normal(size=n_rows)),
+            "count": rng.integers(0, 50, n_rows),
+            "colour": colour,
+            "city": rng.choice([f"city {i}" for i in range(30)], n_rows),
+            "member": rng.random(n_rows) < 0.5,
+            "joined": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 1000, n_rows), unit="D"),
+        }
+    )
+    signal = x + (colour == "red")
+    frame["amount"] = 100 + 10 * signal + rng.normal(size=n_rows)
+    frame["second"] = -signal + rng.normal(size=n_rows)
+    frame["bought"] = np.where(signal > 0.3, "yes", "no")
+    frame["grade"] = np.digitize(signal, [-0.5, 0.5, 1.5])
+    return frame
+
+
+def write_csv(path: Path, frame: pd.DataFrame, *, drop: Sequence[str] = ()) -> str:
+    """Write a frame as CSV and return its path as an override takes it."""
+    frame.drop(columns=list(drop)).to_csv(path, index=False)
+    return str(path)
