@@ -1,0 +1,42 @@
+# `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
+.DEFAULT_GOAL := help
+.PHONY: help setup train ui sync test check clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## make the virtual environment and install what requirements.lock pins
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; name another with PYTHON=…" >&2; exit 2; }
+	@echo "setting up .venv, once: about a minute"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --requirement requirements.lock 2> .venv/pip.log || { cat .venv/pip.log >&2; exit 1; }
+	@$(BIN)/pip install --quiet --no-deps --editable . 2>> .venv/pip.log || { cat .venv/pip.log >&2; exit 1; }
+	@touch $@
+
+train: setup ## train a network: make train ARGS="data=iris optimizer=sgd"
+	@$(BIN)/pipeline train $(ARGS)
+
+ui: setup ## browse the runs in the MLflow UI: make ui ARGS="--port 5001"
+	@$(BIN)/pipeline ui $(ARGS)
+
+sync: setup ## write what could not be tracked while the server was away
+	@$(BIN)/pipeline sync $(ARGS)
+
+test: setup ## run the tests: make test ARGS="-k resume"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean: ## remove the virtual environment and caches; mlruns/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
