@@ -17,7 +17,7 @@ setup: .venv/.installed ## make the virtual environment and install what require
 	@echo "setting up .venv, once: about a minute"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --requirement requirements.lock 2> .venv/pip.log || { cat .venv/pip.log >&2; exit 1; }
-	@$(BIN)/pip install --quiet --no-deps --editable . 2>> .venv/pip.log || { cat .venv/pip.log >&2; exit 1; }
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . 2>> .venv/pip.log || { cat .venv/pip.log >&2; exit 1; }
 	@touch $@
 
 train: setup ## train a network: make train ARGS="data=iris optimizer=sgd"

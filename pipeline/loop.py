@@ -1,5 +1,6 @@
 """What goes along with the training loop: the record of epochs, best weights and checkpoints, interruption."""
 
+import logging
 import signal
 import threading
 import time
@@ -16,6 +17,8 @@ from torch import Tensor
 from pipeline.module import TableModule
 
 Row = dict[str, float]
+
+logger = logging.getLogger(__name__)
 
 
 class History(pl.Callback):
@@ -125,6 +128,7 @@ def interruptible(trainer: pl.Trainer, module: TableModule) -> Iterator[list[int
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        logger.warning("stopping; a second Ctrl-C stops at once")
         trainer.should_stop = True
         module.interrupted = trainer.world_size == 1
         restore()

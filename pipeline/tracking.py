@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # read when mlflow is imported, and at each request: no telemetry, and no minutes of retries inside the client,
 # since the writer below keeps and retries everything itself
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
@@ -156,9 +157,10 @@ class MlflowTracker(Tracker):
     """A run in MLflow."""
 
     def __init__(self, config: Mlflow, client: "MlflowClient", run: "Run", *, last_step: int = 0) -> None:
+        """Of a resumed run, `run` holds what the store has already and `last_step` its last epoch."""
         self.run_id, self.run_name = run.info.run_id, str(run.info.run_name)
         self.where = tracking_uri(config.root)
-        self._config, self._last_step = config, last_step
+        self._config, self._last_step, self._stored = config, last_step, run
         self._pending = pending_dir(config.root) / self.run_id
         self._writer = Writer(lambda op: send(client, self.run_id, op, self._pending), config.flush_seconds)
 
@@ -171,10 +173,13 @@ class MlflowTracker(Tracker):
         self._writer.put({"do": "batch", "tags": [(name, value[:MAX_TAG]) for name, value in values.items()]})
 
     def datasets(self, datasets: Sequence[Dataset]) -> None:
-        self._writer.put({"do": "inputs", "datasets": [asdict(dataset) for dataset in datasets]})
+        if not self._stored.inputs.dataset_inputs:
+            self._writer.put({"do": "inputs", "datasets": [asdict(dataset) for dataset in datasets]})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        if step == 0 or step > self._last_step:  # a resumed run repeats epochs the store has already
+        if step == 0:
+            values = {name: value for name, value in values.items() if name not in self._stored.data.metrics}
+        if step == 0 or step > self._last_step:
             self._writer.metrics(values, step)
 
     def file(self, name: str, content: bytes) -> None:
@@ -237,7 +242,7 @@ def _dataset_input(dataset: Dataset) -> Any:  # an mlflow type, imported late
     return DatasetInput(
         MlflowDataset(
             name=dataset.name,
-            digest=dataset.digest[:36],
+            digest=dataset.digest[:8],  # as long as MLflow's own; the tag `digest` has it whole
             source_type="local",
             source=json.dumps({"uri": dataset.source}),
             schema=json.dumps(schema),
@@ -292,8 +297,8 @@ def connect(root: str) -> "MlflowClient":
     """A client of the store; raises TrackingError where it cannot be used."""
     from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # a new database logs a hundred migrations
+    for name in ("mlflow", "alembic", "urllib3"):  # a new database logs a hundred migrations, urllib3 every retry
+        logging.getLogger(name).setLevel(logging.ERROR)
     if not is_remote(root):
         Path(root).mkdir(parents=True, exist_ok=True)
     with _store_errors(root):
@@ -317,7 +322,9 @@ def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) 
     found = client.get_experiment_by_name(name)
     if found is None:
         place = None if is_remote(tracking.root) else (Path(tracking.root).resolve() / "artifacts").as_uri()
-        return str(client.create_experiment(name, place, tags={"mlflow.note.content": note}))
+        kind = "custom_model_development"  # has the UI show training runs first, not language-model traces
+        tags = {"mlflow.note.content": note, "mlflow.experimentKind": kind}
+        return str(client.create_experiment(name, place, tags=tags))
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"experiment '{name}': was deleted; restore it, or choose another with tracking.experiment=NAME"

@@ -1,5 +1,7 @@
 """A training run from config to result. Read it from `train` on: it goes in the order things happen."""
 
+import getpass
+import hashlib
 import logging
 import secrets
 import subprocess
@@ -11,10 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from pipeline.compose import to_yaml
 from pipeline.config import Config
@@ -71,8 +75,7 @@ def train(config: Config, callbacks: Sequence[pl.Callback] = (), *, resume: str 
         resume=resume,
     ) as tracker:
         folder = checkpoint_dir(config.tracking.root, tracker.run_id)
-        if resume is None:
-            _log_start(tracker, config, data, network)
+        _log_start(tracker, config, data, network)  # a run cut off early may lack some of it
         history, checkpoint, received = fit(
             config, data, module, trainer, folder, tracker, callbacks, resume=resume is not None
         )
@@ -141,7 +144,7 @@ def fit(
     stopping = []
     if asked.patience is not None:
         mode = "max" if higher else "min"
-        stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False)]
+        stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False, strict=False)]
     # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
     trainer.callbacks += [history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
     if resume and path.exists():
@@ -150,7 +153,12 @@ def fit(
         return history, checkpoint, []
     with interruptible(trainer, module) as received, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice about workers, devices and loggers
-        trainer.fit(module, datamodule=data, ckpt_path=path if resume and path.exists() else None, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=path if resume and path.exists() else None, weights_only=True)
+        except SIGTERMException:  # raised after a SIGTERM that has ended training in good order
+            assert received
+        except SystemExit as error:  # what Lightning makes of a second Ctrl-C
+            raise KeyboardInterrupt from error
     return history, checkpoint, received
 
 
@@ -258,7 +266,7 @@ def _log_start(tracker: Tracker, config: Config, data: TableDataModule, network:
     contexts = ("training", "validation", "test")
     tracker.datasets(
         [
-            Dataset(table.name, table.digest, table.source, columns, len(rows), context)
+            Dataset(table.name, _split_digest(table, rows), table.source, columns, len(rows), context)
             for rows, context in zip(data.splits, contexts, strict=True)
         ]
     )
@@ -322,6 +330,11 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def _split_digest(table: Table, rows: np.ndarray) -> str:
+    """A digest of which rows of which table, 32 hex digits: runs with the same one can be compared."""
+    return hashlib.blake2b(table.digest.encode() + rows.tobytes(), digest_size=16).hexdigest()
+
+
 def _mlflow_type(kind: str) -> str:
     for part, name in (("bool", "boolean"), ("int", "long"), ("float", "double"), ("datetime", "datetime")):
         if part in kind.lower():
@@ -332,10 +345,11 @@ def _mlflow_type(kind: str) -> str:
 def _provenance() -> dict[str, str]:
     """Where the run comes from: command, git commit and state, package versions."""
     tags = {f"version.{package}": version(package) for package in PACKAGES}
+    tags |= {"mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
     tags["mlflow.source.name"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     if commit:
-        tags |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if changes else "false"}
+        tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changes else "false"}
     return tags
 
 

@@ -1,0 +1,115 @@
+"""The record of epochs, best weights, checkpoints and interruption, on real fits."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from pipeline.loop import Checkpoint, History, read_checkpoint
+from pipeline.module import TableModule
+from pipeline.train import train
+from tests.conftest import quick
+
+
+class Seen(pl.Callback):
+    """What the callbacks of a fit hold at its end; optionally sends this process a signal in an epoch."""
+
+    def __init__(self, *, signal_in_epoch: int | None = None, number: signal.Signals = signal.SIGINT) -> None:
+        self.signal_in_epoch, self.number = signal_in_epoch, number
+        self.weights: list[dict[str, torch.Tensor]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if trainer.current_epoch + 1 == self.signal_in_epoch:
+            os.kill(os.getpid(), self.number)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        self.weights.append({name: tensor.clone() for name, tensor in pl_module.network.state_dict().items()})
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        self.history = next(each for each in callbacks if isinstance(each, History))
+        self.checkpoint = next(each for each in callbacks if isinstance(each, Checkpoint))
+
+
+def test_history_has_a_row_an_epoch_with_losses_rate_metrics_and_seconds() -> None:
+    seen = Seen()
+    train(quick("trainer.max_epochs=3", "optimizer.lr=0.01"), [seen])
+    assert [row["epoch"] for row in seen.history.rows] == [1, 2, 3]
+    for row in seen.history.rows:
+        assert row["train/lr"] == 0.01
+        assert row["time/epoch"] > 0
+        assert {"train/loss", "val/loss", "val/accuracy", "val/roc_auc"} <= set(row)
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", "val/accuracy", "val/ece"])
+def test_best_weights_are_those_of_the_epoch_with_the_best_monitored_value(monitor: str) -> None:
+    seen = Seen()
+    config = quick("trainer.max_epochs=8", "optimizer.lr=0.3", f"trainer.monitor={monitor}", "trainer.patience=null")
+    result = train(config, [seen])
+    values = [row[monitor] for row in seen.history.rows]
+    best = max(values) if monitor == "val/accuracy" else min(values)
+    assert seen.checkpoint.best_epoch == values.index(best) + 1 == result.best_epoch
+    assert result.val[monitor] == best
+    for name, tensor in seen.checkpoint.best_weights.items():
+        assert torch.equal(tensor, seen.weights[values.index(best)][name])
+
+
+def test_training_stops_after_patience_epochs_without_improvement() -> None:
+    seen = Seen()
+    result = train(quick("trainer.max_epochs=200", "trainer.patience=3", "optimizer.lr=0.1"), [seen])
+    assert result.n_epochs == result.best_epoch + 3 < 200
+
+
+def test_null_patience_never_stops_early() -> None:
+    assert train(quick("trainer.max_epochs=30", "trainer.patience=null", "optimizer.lr=1")).n_epochs == 30
+
+
+def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
+    checkpoint = Checkpoint(Path("x"), monitor="val/roc_auc", higher_is_better=True, every_seconds=1)
+    assert not checkpoint._is_better(float("nan"))
+    checkpoint.best_epoch, checkpoint.best_value = 1, 0.5
+    assert not checkpoint._is_better(float("nan"))
+    assert not checkpoint._is_better(0.5)
+    assert checkpoint._is_better(0.6)
+
+
+def test_the_checkpoint_file_holds_data_only_and_is_replaced_whole(tmp_path: Path) -> None:
+    result = train(quick("trainer.checkpoint_seconds=0"))
+    content = read_checkpoint(result.checkpoint / "last.ckpt")  # torch's weights_only: refuses pickled code
+    assert content["epoch"] == 1
+    assert [file.name for file in result.checkpoint.glob("last*")] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_with_the_best_weights_so_far_evaluated(number: signal.Signals) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    seen = Seen(signal_in_epoch=4, number=number)
+    result = train(quick("trainer.max_epochs=50"), [seen])
+    assert result.status == "KILLED"
+    assert result.n_epochs == 3  # the epoch that was cut short is not recorded
+    assert 1 <= result.best_epoch <= 3
+    assert 0 <= result.test["accuracy"].value <= 1
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_signal_in_the_first_epoch_evaluates_the_weights_as_they_are() -> None:
+    result = train(quick("trainer.max_epochs=50"), [Seen(signal_in_epoch=1)])
+    assert (result.status, result.best_epoch, result.n_epochs) == ("KILLED", 0, 0)
+    assert result.test["log_loss"].value > 0
+
+
+class Impatient(pl.Callback):
+    """Presses Ctrl-C twice."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        for _press in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(quick("trainer.max_epochs=50"), [Impatient()])
