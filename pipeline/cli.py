@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="A table goes in; a trained, tracked, tuned and served neural network comes out.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -25,7 +24,7 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[OVERRIDE]…", help="group=choice or section.field=value; see `pipeline options`"),
+    typer.Argument(metavar="OVERRIDE", help="group=choice or section.field=value; see `pipeline options`"),
 ]
 ConfigDir = Annotated[
     Path | None,
@@ -43,7 +42,7 @@ def train(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train, evaluate and track one network."""
-    config = _resumed(resume, overrides or []) if resume else _load(overrides, config_dir)
+    config = _load(overrides, config_dir) if resume is None else _resumed(resume, overrides or [], config_dir)
     from pipeline.progress import ProgressReport
     from pipeline.train import train as run
 
@@ -99,20 +98,22 @@ def sync(overrides: Overrides = None) -> None:
 
 def main() -> None:
     """Run the command line; an error the user can act upon is shown as its lines alone."""
-    from pipeline.errors import PipelineError
+    from pipeline.errors import ConfigError, PipelineError
 
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))  # typer makes 130 of Ctrl-C
     except typer.TyperException as error:  # a wrong option or command
-        error.show()  # type: ignore[attr-defined]  # typer names the base class of what it raises
+        message: str = error.format_message()
+        _say_errors(f"{message}{'' if message[-1] in '.?' else '.'} Try `pipeline --help`")
         sys.exit(2)
     except PipelineError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)  # noqa: T201
+        _say_errors(*(error.lines if isinstance(error, ConfigError) else [str(error)]))
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        print("stopped", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+
+
+def _say_errors(*lines: str) -> None:
+    for line in lines:
+        print("error:", " ".join(line.split()), file=sys.stderr)  # noqa: T201  # a column's name may hold line ends
 
 
 def _load(overrides: list[str] | None, config_dir: Path | None = None) -> "Config":
@@ -121,7 +122,7 @@ def _load(overrides: list[str] | None, config_dir: Path | None = None) -> "Confi
     return load_config(overrides or [], config_dir)
 
 
-def _resumed(run_id: str, overrides: list[str]) -> "Config":
+def _resumed(run_id: str, overrides: list[str], config_dir: Path | None) -> "Config":
     """The config a run was started with; only where to look for it can be said."""
     import yaml
 
@@ -130,6 +131,7 @@ def _resumed(run_id: str, overrides: list[str]) -> "Config":
     from pipeline.tracking import run_config
 
     others = [override for override in overrides if not override.startswith("tracking.root=")]
+    others += ["--config-dir"] if config_dir else []
     if others:
         raise ConfigError(
             f"--resume: goes on with the run's own settings, got {others[0]}; leave it out, or start a new run"

@@ -5,19 +5,25 @@ The values live in `conf/`; here stand type, range, unit and meaning of each. No
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
+Whole = Annotated[int, Strict()]  # strict: true is not read as 1
+Number = Annotated[float, Strict()]
 Name = Annotated[str, Field(min_length=1)]
 Names = tuple[Name, ...]
-Rate = Annotated[float, Field(gt=0)]
-Decay = Annotated[float, Field(ge=0, description="weight decay (L2 penalty); biases and norms are left out")]
-LearningRate = Annotated[float, Field(gt=0, description="learning rate")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
+Target = Name | Annotated[Names, Field(min_length=1)]
+Rate = Annotated[Number, Field(gt=0)]
+Decay = Annotated[Number, Field(ge=0, description="weight decay (L2 penalty); biases and norms are left out")]
+LearningRate = Annotated[Number, Field(gt=0, description="learning rate")]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Probability = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A frozen part of the config that refuses fields it does not know."""
+    """A frozen part of the config that refuses fields it does not know.
+
+    What a validator raises begins with the field's name; `compose.validate` puts the section's before it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
@@ -42,7 +48,7 @@ class DataSection(Section):
     )
     val_size: Fraction = Field(description="share of all rows for validation")
     test_size: Fraction = Field(description="share of all rows for the test; unused with data.test_path")
-    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+    split_seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(
         description="seed of the split alone, so that runs with different seeds are tested on the same rows"
     )
 
@@ -50,14 +56,14 @@ class DataSection(Section):
     def _splits_fit_together(self) -> Self:
         if self.val_size + self.test_size >= 1:
             sizes = f"{self.val_size} + {self.test_size}"
-            raise ValueError(f"val_size + test_size must leave rows to train on, got {sizes}")
+            raise ValueError(f"val_size: and data.test_size must leave rows to train on, got {sizes}")
         if self.group and self.time:
-            raise ValueError("group and time cannot both steer the split; give one of them")
-        for split, column in (("grouped", self.group), ("time", self.time)):
+            raise ValueError("group: and data.time cannot both steer the split; give one of them")
+        for split, field, column in (("grouped", "group", self.group), ("time", "time", self.time)):
             if self.split == split and not column:
-                raise ValueError(f"split={split} needs the column: data.{split.removesuffix('ed')}=NAME")
+                raise ValueError(f"split: {split} needs the column, as data.{field}=NAME")
             if column and self.split not in ("auto", split):
-                raise ValueError(f"split={self.split} cannot be used with data.{split.removesuffix('ed')}={column}")
+                raise ValueError(f"split: {self.split} cannot be used with data.{field}={column}; leave one out")
         return self
 
 
@@ -102,17 +108,17 @@ class OpenML(DataSection):
 
     name: Literal["openml"]
     dataset: Name = Field(description="name or number on openml.org, such as credit-g or 31")
-    version: Annotated[int, Field(ge=1)] | None = Field(description="version of a named data set; null: the active one")
-    target: Name | Names | None = Field(description="target column or columns; null: the data set's own")
+    version: Annotated[Whole, Field(ge=1)] | None = Field(
+        description="version of a named data set; null: the active one"
+    )
+    target: Target | None = Field(description="target column or columns; null: the data set's own")
 
 
 class FileSection(DataSection):
     """Fields of the sources that read a file."""
 
     path: Name = Field(description="table file: .csv, .csv.gz or .parquet")
-    target: Name | Annotated[Names, Field(min_length=1)] = Field(
-        description="target column; a list of columns is a multi-output regression"
-    )
+    target: Target = Field(description="target column; a list of columns is a multi-output regression")
     test_path: Name | None = Field(description="file of the test rows; null: test_size of the rows of path")
     separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(description="character between CSV fields")
     missing_values: Names = Field(
@@ -145,10 +151,10 @@ class Preprocess(Section):
         description="standard: mean 0, deviation 1; robust: median and quartiles with smooth clipping "
         "(RealMLP, Holzmüller et al. 2024); quantile: ranks to a normal distribution; none: as read"
     )
-    min_frequency: Annotated[int, Field(ge=1)] = Field(
+    min_frequency: Annotated[Whole, Field(ge=1)] = Field(
         description="training rows a category needs to be a level of its own; rarer ones are pooled"
     )
-    max_onehot: Annotated[int, Field(ge=0)] = Field(
+    max_onehot: Annotated[Whole, Field(ge=0)] = Field(
         description="levels up to which a categorical column is one-hot encoded; larger ones are embedded"
     )
 
@@ -167,7 +173,7 @@ class Mlp(Section):
     """Fully connected network: per hidden layer linear, batch norm, activation, dropout."""
 
     name: Literal["mlp"]
-    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
+    hidden: tuple[Annotated[Whole, Field(ge=1, le=65536)], ...] = Field(
         description="units of each hidden layer; [] is a linear model"
     )
     activation: Activation | tuple[Activation, ...] = Field(
@@ -184,7 +190,7 @@ class Mlp(Section):
     batch_norm: bool | tuple[bool, ...] = Field(
         description="batch normalisation before the activation, one for all hidden layers or a list"
     )
-    d_embedding: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+    d_embedding: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
         description="width of an embedded categorical column; null: 1.6 · levels^0.56, at most 50 (fastai's rule)"
     )
 
@@ -194,10 +200,13 @@ class Mlp(Section):
         for field, n_layers in (("activation", 0), ("init", 1), ("dropout", 0), ("batch_norm", 0)):
             value = getattr(self, field)
             if isinstance(value, tuple) and len(value) != n_hidden + n_layers:
-                layers = f"{n_hidden} hidden layers" + (" and the output layer" if n_layers else "")
-                raise ValueError(f"{field} has {len(value)} entries for {layers}; give one value, or one a layer")
-        if self.init_std is not None and "normal" not in (self.init, *self.init):
-            raise ValueError(f"init_std applies to init=normal only, got init={self.init}")
+                layers = "one a hidden layer" + (" and one for the output layer" if n_layers else "")
+                raise ValueError(
+                    f"{field}: must be one value or a list of {n_hidden + n_layers} ({layers}), got {len(value)}"
+                )
+        inits = (self.init,) if isinstance(self.init, str) else self.init
+        if self.init_std is not None and "normal" not in inits:
+            raise ValueError(f"init_std: applies to model.init=normal only, got {','.join(inits)}")
         return self
 
 
@@ -206,7 +215,7 @@ Model = Mlp  # becomes a union over `name` with the second network
 
 # ---------------------------------------------------------------- loss
 Smoothing = Annotated[
-    float,
+    Number,
     Field(
         ge=0,
         lt=1,
@@ -297,14 +306,14 @@ class Momentum(Section):
     name: Literal["momentum"]
     lr: LearningRate
     momentum: Fraction = Field(description="share of the last step kept, β")
-    dampening: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of the gradient left out, see above")
+    dampening: Annotated[Number, Field(ge=0, lt=1)] = Field(description="share of the gradient left out, see above")
     nesterov: bool = Field(description="take the gradient one step ahead (Nesterov 1983); needs dampening=0")
     weight_decay: Decay
 
     @model_validator(mode="after")
     def _nesterov_is_undamped(self) -> Self:
         if self.nesterov and self.dampening:
-            raise ValueError(f"nesterov=true needs dampening=0, got {self.dampening}")
+            raise ValueError(f"nesterov: needs optimizer.dampening=0, got {self.dampening}")
         return self
 
 
@@ -313,7 +322,7 @@ class AdaGrad(Section):
 
     name: Literal["adagrad"]
     lr: LearningRate
-    lr_decay: Annotated[float, Field(ge=0)] = Field(description="further decay of the rate: lr / (1 + step·lr_decay)")
+    lr_decay: Annotated[Number, Field(ge=0)] = Field(description="further decay of the rate: lr / (1 + step·lr_decay)")
     eps: Rate = Field(description="added to the root in the denominator")
     weight_decay: Decay
 
@@ -324,7 +333,7 @@ class RmsProp(Section):
     name: Literal["rmsprop"]
     lr: LearningRate
     alpha: Fraction = Field(description="share of the moving average kept at each step")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of the last step kept; 0: none")
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(description="share of the last step kept; 0: none")
     centered: bool = Field(description="divide by the gradient's standard deviation instead of its size")
     eps: Rate = Field(description="added to the root in the denominator")
     weight_decay: Decay
@@ -334,7 +343,7 @@ class AdamSection(Section):
     """Fields of the Adam family."""
 
     lr: LearningRate
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+    betas: tuple[Annotated[Number, Field(ge=0, lt=1)], Annotated[Number, Field(ge=0, lt=1)]] = Field(
         description="shares of the moving averages of gradient and squared gradient kept at each step"
     )
     eps: Rate = Field(description="added to the root in the denominator")
@@ -357,13 +366,13 @@ Optimizer = Annotated[Sgd | Momentum | AdaGrad | RmsProp | Adam | AdamW, Field(d
 
 
 # ---------------------------------------------------------------- scheduler
-Gamma = Annotated[float, Field(gt=0, le=1, description="factor on the learning rate")]
+Gamma = Annotated[Number, Field(gt=0, le=1, description="factor on the learning rate")]
 
 
 class WarmUp(Section):
     """Warm-up, which every schedule but one_cycle may begin with."""
 
-    warmup_epochs: Annotated[float, Field(ge=0)] = Field(
+    warmup_epochs: Annotated[Number, Field(ge=0)] = Field(
         description="epochs, also part of one, in which the rate rises linearly to the schedule's, step by step"
     )
 
@@ -378,7 +387,7 @@ class StepSchedule(WarmUp):
     """The rate is multiplied by gamma every step_size epochs."""
 
     name: Literal["step"]
-    step_size: Annotated[int, Field(ge=1)] = Field(description="epochs between two drops")
+    step_size: Annotated[Whole, Field(ge=1)] = Field(description="epochs between two drops")
     gamma: Gamma
 
 
@@ -386,7 +395,7 @@ class MultiStep(WarmUp):
     """The rate is multiplied by gamma at each milestone."""
 
     name: Literal["multi_step"]
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = Field(
+    milestones: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)] = Field(
         description="epochs of the drops, rising"
     )
     gamma: Gamma
@@ -394,7 +403,7 @@ class MultiStep(WarmUp):
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+            raise ValueError(f"milestones: must rise, got {list(self.milestones)}")
         return self
 
 
@@ -409,7 +418,7 @@ class Cosine(WarmUp):
     """The rate falls along half a cosine to eta_min at max_epochs, step by step (Loshchilov and Hutter 2017)."""
 
     name: Literal["cosine"]
-    eta_min: Annotated[float, Field(ge=0)] = Field(description="learning rate at the end")
+    eta_min: Annotated[Number, Field(ge=0)] = Field(description="learning rate at the end")
 
 
 class OneCycle(Section):
@@ -417,8 +426,8 @@ class OneCycle(Section):
 
     name: Literal["one_cycle"]
     pct_start: Fraction = Field(description="share of all steps in which the rate rises")
-    div_factor: Annotated[float, Field(ge=1)] = Field(description="optimizer.lr over the rate at the start")
-    final_div_factor: Annotated[float, Field(ge=1)] = Field(description="rate at the start over the rate at the end")
+    div_factor: Annotated[Number, Field(ge=1)] = Field(description="optimizer.lr over the rate at the start")
+    final_div_factor: Annotated[Number, Field(ge=1)] = Field(description="rate at the start over the rate at the end")
 
 
 class Plateau(WarmUp):
@@ -426,8 +435,8 @@ class Plateau(WarmUp):
 
     name: Literal["plateau"]
     factor: Fraction = Field(description="factor on the learning rate")
-    patience: Annotated[int, Field(ge=0)] = Field(description="epochs without improvement to wait")
-    min_lr: Annotated[float, Field(ge=0)] = Field(description="learning rate below which it does not fall")
+    patience: Annotated[Whole, Field(ge=0)] = Field(description="epochs without improvement to wait")
+    min_lr: Annotated[Number, Field(ge=0)] = Field(description="learning rate below which it does not fall")
 
 
 Scheduler = Annotated[
@@ -446,30 +455,40 @@ Monitor = Literal[
 class Trainer(Section):
     """The training loop."""
 
-    max_epochs: Annotated[int, Field(ge=1)] = Field(description="epochs at most")
-    patience: Annotated[int, Field(ge=1)] | None = Field(
+    max_epochs: Annotated[Whole, Field(ge=1)] = Field(description="epochs at most")
+    patience: Annotated[Whole, Field(ge=1)] | None = Field(
         description="epochs without improvement of the monitored metric before training stops; null: never"
     )
     monitor: Monitor = Field(description="validation metric that picks the best weights and stops early")
-    batch_size: Annotated[int, Field(ge=2)] = Field(description="rows a step (a process)")
+    batch_size: Annotated[Whole, Field(ge=2, lt=2**31)] = Field(description="rows a step (a process)")
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = Field(description="Lightning's accelerator")
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        description="processes on the CPU, or how many or which GPUs"
-    )
+    devices: (
+        Annotated[Whole, Field(ge=1)]
+        | Literal["auto"]
+        | Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)]
+    ) = Field(description="processes on the CPU, or how many or which GPUs")
     strategy: Literal["auto", "ddp"] = Field(description="ddp: one process a device, gradients averaged")
     precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="Lightning's precision")
     gradient_clip_val: Rate | None = Field(description="gradients are clipped to this size; null: not at all")
     gradient_clip_algorithm: Literal["norm", "value"] = Field(
         description="clip the whole gradient's norm or each value"
     )
-    accumulate_grad_batches: Annotated[int, Field(ge=1)] = Field(description="mini-batches a step of the optimizer")
-    steps_per_execution: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    accumulate_grad_batches: Annotated[Whole, Field(ge=1)] = Field(description="mini-batches a step of the optimizer")
+    steps_per_execution: Annotated[Whole, Field(ge=1)] | Literal["auto"] = Field(
         description="mini-batches handed to Lightning at a time; changes the speed, never the result"
     )
-    threads: Annotated[int, Field(ge=1)] = Field(description="torch threads; more than 1 pays for wide networks only")
-    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+    threads: Annotated[Whole, Field(ge=1, le=1024)] = Field(
+        description="torch threads; more than 1 pays for wide networks only"
+    )
+    checkpoint_seconds: Annotated[Number, Field(ge=0)] = Field(
         description="seconds between two checkpoint files, so the most that kill -9 loses; 0: every epoch"
     )
+
+    @model_validator(mode="after")
+    def _clipping_has_a_size(self) -> Self:
+        if self.gradient_clip_algorithm == "value" and self.gradient_clip_val is None:
+            raise ValueError("gradient_clip_algorithm: value needs the size, as trainer.gradient_clip_val=1")
+        return self
 
 
 # ---------------------------------------------------------------- tracking
@@ -486,7 +505,7 @@ class Mlflow(TrackingSection):
     experiment: Name | None = Field(description="experiment's name; null: the data set's")
     run_name: Name | None = Field(description="run's name; null: made of model, optimizer, rate and a random end")
     flush_seconds: Rate = Field(description="seconds between two batches of metrics")
-    wait_seconds: Annotated[float, Field(ge=0)] = Field(
+    wait_seconds: Annotated[Number, Field(ge=0)] = Field(
         description="seconds to wait at the end for a server that went away, before writing to ROOT/pending"
     )
 
@@ -503,7 +522,7 @@ Tracking = Annotated[Mlflow | NoTracking, Field(discriminator="name")]
 class Config(Section):
     """Everything a training run is asked to do."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of weights, shuffling and dropout")
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(description="seed of weights, shuffling and dropout")
     data: Data
     preprocess: Preprocess
     model: Model

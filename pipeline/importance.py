@@ -46,8 +46,8 @@ def permutation_importance(
         for repeat in range(n_repeats):
             order = generator.permutation(n_rows)
             num, cat = arrays.num.copy(), arrays.cat.copy()
-            num[:, num_columns] = num[order][:, num_columns]
-            cat[:, cat_columns] = cat[order][:, cat_columns]
+            num[:, num_columns] = arrays.num[:, num_columns][order]
+            cat[:, cat_columns] = arrays.cat[:, cat_columns][order]
             rises[row, repeat] = loss(Arrays(num, cat, arrays.y)) - before
     order = np.argsort(-rises.mean(axis=1), kind="stable")
     return Importance(

@@ -9,10 +9,14 @@ from torch.nn import functional as F
 
 from pipeline.config import AutoLoss, Bce, CrossEntropy, Huber, Loss, SmoothL1
 from pipeline.errors import ConfigError
-from pipeline.types import Features
+from pipeline.types import Features, Task
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # outputs (B, K, C), targets (B,) codes or (B, T) -> ()
-CLASSIFICATION = ("cross_entropy", "bce")
+FITTING: dict[Task, tuple[str, ...]] = {
+    "binary": ("auto", "bce", "cross_entropy"),
+    "multiclass": ("auto", "cross_entropy"),
+    "regression": ("auto", "huber", "mae", "mse", "smooth_l1"),
+}
 UNIT_POWERS = {
     "mse": 2,
     "huber": 2,
@@ -30,7 +34,8 @@ def _cross_entropy(config: AutoLoss | CrossEntropy, features: Features, weight: 
     def loss(outputs: Tensor, y: Tensor) -> Tensor:
         logits = outputs.transpose(1, 2)  # (B, C, K)
         codes = y.unsqueeze(1).expand(-1, outputs.shape[1])  # (B, K)
-        return F.cross_entropy(logits, codes, weight=_on(weight, outputs), label_smoothing=config.label_smoothing)
+        smoothing, reduction = config.label_smoothing, _reduction(weight)
+        return _weigh(F.cross_entropy(logits, codes, label_smoothing=smoothing, reduction=reduction), y, weight)
 
     return loss
 
@@ -41,15 +46,25 @@ def _bce(config: AutoLoss | CrossEntropy | Bce, features: Features, weight: Tens
     def loss(outputs: Tensor, y: Tensor) -> Tensor:
         logits = outputs.squeeze(2)  # (B, K)
         target = y.to(logits.dtype) * (1 - config.label_smoothing) + config.label_smoothing / 2
-        losses = F.binary_cross_entropy_with_logits(
-            logits, target.unsqueeze(1).expand_as(logits), reduction="mean" if weight is None else "none"
-        )
-        if weight is None:
-            return losses
-        rows = _on(weight, outputs)[y].unsqueeze(1).expand_as(losses)  # type: ignore[index]
-        return (losses * rows).sum() / rows.sum()
+        target = target.unsqueeze(1).expand_as(logits)
+        return _weigh(F.binary_cross_entropy_with_logits(logits, target, reduction=_reduction(weight)), y, weight)
 
     return loss
+
+
+def _reduction(weight: Tensor | None) -> str:
+    return "mean" if weight is None else "none"
+
+
+def _weigh(losses: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of losses (B, K) in which a row counts by its class.
+
+    Not by torch's `weight`, which with label smoothing weighs each class's part of a row by that class.
+    """
+    if weight is None:
+        return losses
+    rows = weight.to(losses)[y].unsqueeze(1).expand_as(losses)
+    return (losses * rows).sum() / rows.sum()
 
 
 def _regression(loss: LossFunction) -> Callable[[Any, Features, Tensor | None], LossFunction]:
@@ -105,13 +120,12 @@ def loss_unit(config: Loss, features: Features, target_scale: float) -> float:
 
 def check_loss(config: Loss, features: Features) -> None:
     """Raise ConfigError where the loss does not fit the task."""
-    classification, chosen = features.task != "regression", config.name
-    if chosen != "auto" and (chosen in CLASSIFICATION) != classification:
-        fitting = CLASSIFICATION if classification else set(LOSSES) - {"auto", *CLASSIFICATION}
-        raise ConfigError(f"loss: {chosen} does not fit {features.task}; choices: auto, {', '.join(sorted(fitting))}")
-    if chosen == "bce" and features.task == "multiclass":
+    chosen, task = config.name, features.task
+    if chosen == "bce" and task == "multiclass":
         raise ConfigError(f"loss: bce needs two classes, the target has {features.n_outputs}; use loss=cross_entropy")
-    if isinstance(config, AutoLoss) and not classification:
+    if chosen not in FITTING[task]:
+        raise ConfigError(f"loss: {chosen} does not fit {task}; choices: {', '.join(FITTING[task])}")
+    if isinstance(config, AutoLoss) and task == "regression":
         for field, neutral in (("label_smoothing", 0), ("class_weight", "none")):
             if getattr(config, field) != neutral:
                 raise ConfigError(f"loss.{field}: applies to classification, and the task is regression")
@@ -123,7 +137,3 @@ def _class_weights(config: Loss, features: Features) -> Tensor | None:
         return None
     counts = torch.tensor(features.class_counts, dtype=torch.float32)
     return counts.sum() / (len(counts) * counts)
-
-
-def _on(weight: Tensor | None, outputs: Tensor) -> Tensor | None:
-    return None if weight is None else weight.to(outputs)

@@ -70,6 +70,11 @@ class TableModule(pl.LightningModule):
         return learning_rate(self._optimizer) * warmup_factor(self.n_steps, self._warmup_steps)
 
     # ------------------------------------------------------------ training
+    def forward(self, num: Tensor, cat: Tensor) -> Tensor:
+        """Outputs (B, K, C), in the weights' precision also where the layers compute in a lower one."""
+        outputs: Tensor = self.network(num, cat)
+        return outputs.to(self.dtype)
+
     def on_train_epoch_start(self) -> None:
         """Seed what the epoch draws (dropout)."""
         torch.manual_seed(epoch_seed(self.config.seed, self.current_epoch, 1 + self.global_rank))
@@ -82,7 +87,7 @@ class TableModule(pl.LightningModule):
         for step, (num, cat, y) in enumerate(parts, block.first_step):
             if self.interrupted:
                 return
-            loss = self.loss(self.network(num, cat), y)
+            loss = self.loss(self(num, cat), y)
             self._losses.append(loss.detach())
             self._rows.append(len(y))
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
@@ -130,7 +135,7 @@ class TableModule(pl.LightningModule):
             raise TrainingError(self._divergence(f"the training loss is {float(losses[step - first])}", step))
 
     def _divergence(self, what: str, step: int) -> str:
-        advice = [f"a smaller optimizer.lr (it was {self.learning_rate():.3g})"]
+        advice = [f"a smaller optimizer.lr (it was {self.config.optimizer.lr:g})"]
         if self.config.trainer.gradient_clip_val is None:
             advice.append("trainer.gradient_clip_val=1")
         if self.config.preprocess.scaling == "none":
@@ -147,7 +152,7 @@ class TableModule(pl.LightningModule):
     # ------------------------------------------------------------ validation
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the outputs and targets of a batch."""
-        self._outputs.append(self.network(batch.num, batch.cat))
+        self._outputs.append(self(batch.num, batch.cat))
         self._targets.append(batch.y)
 
     def on_validation_epoch_end(self) -> None:
@@ -161,7 +166,11 @@ class TableModule(pl.LightningModule):
             raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
         metrics = {"val/loss": loss} | {f"val/{name}": value for name, value in self.score(outputs).items()}
         # every process scores the same rows; the first one's word counts, since batch norm's averages differ
-        self.log_dict(self.trainer.strategy.broadcast(metrics))
+        metrics = self.trainer.strategy.broadcast(metrics)
+        # not log_dict: its bookkeeping takes as long as two training steps and rounds to float32
+        self.trainer.callback_metrics.update(
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        )
 
     def on_train_epoch_end(self) -> None:
         """Move a schedule that steps by the epoch."""
@@ -185,10 +194,10 @@ class TableModule(pl.LightningModule):
 
 def run_network(network: nn.Module, arrays: Arrays) -> Tensor:
     """Outputs (N, K, C) of a network in evaluation mode, on the CPU."""
-    device = next(network.parameters()).device
+    weight = next(network.parameters())  # its precision and device
     network.eval()
     with torch.inference_mode():
-        return torch.cat([network(part.num.to(device), part.cat.to(device)).cpu() for part in batches(arrays)])
+        return torch.cat([network(part.num.to(weight), part.cat.to(weight.device)).cpu() for part in batches(arrays)])
 
 
 def predictions(outputs: Tensor, task: Task, *, center: np.ndarray, scale: np.ndarray) -> np.ndarray:

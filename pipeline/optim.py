@@ -48,12 +48,11 @@ OPTIMIZERS: dict[str, Callable[[Groups, Any], optim.Optimizer]] = {
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> optim.Optimizer:
     """The optimizer that `config` asks for; weight decay acts on weight matrices, not on biases and norms."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return OPTIMIZERS[config.name]([group for group in groups if group["params"]], config)
+    groups: dict[float, list[nn.Parameter]] = {}  # by decay: one group, so one fused call, where nothing decays
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            groups.setdefault(config.weight_decay if parameter.ndim >= 2 else 0.0, []).append(parameter)
+    return OPTIMIZERS[config.name]([{"params": p, "weight_decay": decay} for decay, p in groups.items()], config)
 
 
 # ---------------------------------------------------------------- schedules
@@ -99,7 +98,8 @@ def _one_cycle(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
             max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=span.max_epochs * span.steps_per_epoch,
             cycle_momentum=False,  # the optimizer's own momentum stays as asked for
-            **config.model_dump(exclude={"name"}),
+            pct_start=config.pct_start + 1e-12,  # torch divides by pct_start · total_steps − 1, which may be 0
+            **config.model_dump(include={"div_factor", "final_div_factor"}),
         ),
         "step",
     )

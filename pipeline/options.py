@@ -1,13 +1,15 @@
 """What can be configured, as text: groups and choices; the fields of a group with range, unit and default."""
 
+import re
 import textwrap
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic.fields import FieldInfo
 
-from pipeline.compose import MISSING, compose_values, list_groups, shown
+from pipeline.compose import MISSING, compose_values, conf_dir, list_groups, shown
 from pipeline.config import Config, Section, choices_of
 from pipeline.errors import ConfigError
 
@@ -16,23 +18,24 @@ WIDTH = 100
 
 def describe_groups(config_dir: Path | None = None) -> str:
     """A line a group: its choices, the default marked with *."""
-    default = compose_values()
+    shipped = yaml.safe_load((conf_dir() / "config.yaml").read_text())
+    defaults = [entry for entry in shipped["defaults"] if isinstance(entry, dict)]
     lines = [
         "group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields",
         "",
     ]
     for group, choices in list_groups(config_dir).items():
-        chosen = default[group].get("name") if group in default else None
-        lines.append(f"{group:<12} {'  '.join(choice + '*' * (choice == chosen) for choice in choices)}")
+        marked = [choice + "*" * ({group: choice} in defaults) for choice in choices]
+        lines.append(f"{group:<12} {'  '.join(marked)}")
     seed = Config.model_fields["seed"]
-    return "\n".join([*lines, "", f"seed={default['seed']}       {seed.description} ({_range(seed)})"])
+    return "\n".join([*lines, "", f"seed={shipped['seed']}       {seed.description} ({_range(seed)})"])
 
 
 def describe_group(group: str, config_dir: Path | None = None) -> str:
     """Every choice of a group: what it is, and each field with default, range or choices, and meaning.
 
     Raises:
-        ConfigError: there is no such group.
+        ConfigError: there is no such group, or a file in `config_dir` is no choice of it.
     """
     groups = list_groups(config_dir)
     if group not in groups:
@@ -41,18 +44,24 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
 
 
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
-    values = compose_values([f"{group}={choice}"], config_dir)
-    if group not in Config.model_fields:
-        return f"{group}={choice}"
-    sections, section = choices_of(group), values[group]
-    kind = sections.get(section.get("name", group))
-    assert kind is not None, f"conf/{group}/{choice}.yaml names no known section"
+    if group not in Config.model_fields:  # an experiment: no fields of its own, values for those of others
+        return "\n".join([f"{group}={choice}", textwrap.indent(_file(group, choice, config_dir).read_text(), "  ")])
+    sections, section = choices_of(group), compose_values([f"{group}={choice}"], config_dir).get(group)
+    kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None
+    if kind is None or not isinstance(section, dict):
+        file = _file(group, choice, config_dir)
+        raise ConfigError(f"{file}: must be settings of a known section, by name: {', '.join(sections)}")
     lines = [f"{group}={choice}", *_wrap(kind.__doc__ or "", "  ")]
     for name, field in kind.model_fields.items():
         if name != "name":
             lines.append(f"  {group}.{name}={_shown(section.get(name, MISSING))}   ({_range(field)})")
             lines += _wrap(field.description or "", "      ")
     return "\n".join(lines)
+
+
+def _file(group: str, choice: str, config_dir: Path | None) -> Path:
+    shipped = conf_dir() / group / f"{choice}.yaml"
+    return shipped if config_dir is None or shipped.exists() else config_dir / group / f"{choice}.yaml"
 
 
 def _wrap(text: str, indent: str) -> list[str]:
@@ -66,9 +75,7 @@ def _shown(value: object) -> str:
         return "…"
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
-    if isinstance(value, float) and 0 < abs(value) < 1e-2:
-        return f"{value:.0e}".replace("e-0", "e-")
-    return shown(value).strip("'")
+    return value if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) else shown(value)
 
 
 def _range(field: FieldInfo) -> str:
@@ -79,7 +86,7 @@ def _range(field: FieldInfo) -> str:
 def _bounds(metadata: list[Any]) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     bounds = [
-        f"{sign} {getattr(entry, bound):g}"
+        f"{sign} {getattr(entry, bound)}"
         for entry in _constraints(metadata)
         for bound, sign in signs.items()
         if getattr(entry, bound, None) is not None
@@ -99,9 +106,10 @@ def _kind(annotation: Any) -> str:  # any type a field may have
     if origin is Literal:
         return " | ".join(map(str, arguments))
     if origin in (Union, UnionType):
-        return " | ".join(_kind(argument) for argument in arguments)
+        kinds = [_kind(argument) for argument in arguments]
+        return " | ".join("list of these" if kind == f"list of {kinds[0]}" else kind for kind in kinds)
     if origin is tuple:
-        return f"list of {_kind(arguments[0])}"
+        return f"list of {'' if Ellipsis in arguments else f'{len(arguments)} × '}{_kind(arguments[0])}"
     if annotation is type(None):
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, Section):

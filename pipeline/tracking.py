@@ -86,7 +86,7 @@ class Tracker:
 class Writer:
     """Sends operations from a thread of its own, in order; keeps and retries them while the store is away."""
 
-    def __init__(self, send: Callable[[Op], None], flush_seconds: float) -> None:
+    def __init__(self, send: Callable[[Op], object], flush_seconds: float) -> None:
         self._send, self._flush_seconds = send, flush_seconds
         self._metrics: list[tuple[str, float, int, int]] = []
         self._ops: list[Op] = []
@@ -143,7 +143,7 @@ class Writer:
     def _say_away(self, error: Exception) -> None:
         if not self._away:
             logger.warning(
-                "the tracking store does not answer, metrics are kept and sent later (%s)", first_line(error)
+                "the tracking store took nothing just now; all is kept and sent later (%s)", first_line(error)
             )
         self._away = True
 
@@ -173,7 +173,7 @@ class MlflowTracker(Tracker):
         self._writer.put({"do": "batch", "tags": [(name, value[:MAX_TAG]) for name, value in values.items()]})
 
     def datasets(self, datasets: Sequence[Dataset]) -> None:
-        if not self._stored.inputs.dataset_inputs:
+        if self._stored.inputs is None or not self._stored.inputs.dataset_inputs:
             self._writer.put({"do": "inputs", "datasets": [asdict(dataset) for dataset in datasets]})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:

@@ -94,7 +94,8 @@ def train(config: Config, callbacks: Sequence[pl.Callback] = (), *, resume: str 
             seconds=time.perf_counter() - start,
             checkpoint=folder,
         )
-        _log_end(tracker, config, data, history, evaluation, result)
+        if tracker.run_id:  # figures nobody keeps are not drawn
+            _log_end(tracker, config, data, history, evaluation, result)
         tracker.end(result.status)
     return result
 
@@ -119,7 +120,7 @@ def build_trainer(config: Config) -> pl.Trainer:
                 enable_model_summary=False,
                 use_distributed_sampler=False,  # Blocks shares the rows out
             )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 

@@ -31,7 +31,7 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
     server = subprocess.Popen(_command(root, port), env=_environment(), start_new_session=True)
     try:
         _await(server, port)
-        announce(f"MLflow UI at http://127.0.0.1:{port} (Ctrl-C stops it)")
+        announce(f"MLflow UI at http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C stops it)")
         signal.signal(signal.SIGTERM, _raise_interrupt)
         server.wait()
     except KeyboardInterrupt:

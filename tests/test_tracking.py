@@ -93,7 +93,7 @@ def test_writer_gives_back_what_it_could_not_send() -> None:
 
 def test_metrics_never_wait_for_the_store() -> None:
     gate = threading.Event()
-    writer = Writer(lambda op: gate.wait(10) and None, flush_seconds=0.001)
+    writer = Writer(lambda op: gate.wait(10), flush_seconds=0.001)
     writer.put({"do": "batch"})
     time.sleep(0.05)  # the writer is inside a slow request now
     before = time.monotonic()
@@ -159,6 +159,7 @@ def test_git_commit_and_dirty_flag_are_tagged_inside_a_repository(root: Path, tm
 def test_the_data_set_is_an_input_a_split(finished: tuple[MlflowClient, Run, Config]) -> None:
     _, run, _ = finished
     rows = {}
+    assert run.inputs is not None
     for entry in run.inputs.dataset_inputs:
         (context,) = [tag.value for tag in entry.tags if tag.key == "mlflow.data.context"]
         rows[context] = entry.dataset.profile

@@ -121,29 +121,19 @@ def test_a_diverging_run_stops_with_epoch_step_and_advice_and_is_failed(root: Pa
 
 
 def test_a_device_that_is_not_there_is_refused_before_a_run_is_opened(root: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^trainer: "):
-        train(load_config(["data=iris", "trainer.accelerator=tpu"]))
+    with pytest.raises(ConfigError, match=r"^trainer: .*gpu"):
+        train(load_config(["data=iris", "trainer.accelerator=gpu"]))
     assert connect(str(root)).get_experiment_by_name("iris") is None
 
 
 # ---------------------------------------------------------------- going on after a cut
-@pytest.mark.parametrize("cut", [1, 2, 7, 40])
+@pytest.mark.parametrize("cut", [1, 2, 7, 12])
 def test_a_run_cut_off_in_any_epoch_ends_with_the_numbers_of_an_uncut_one(cut: int, root: Path) -> None:
-    config = load_config([*LONG, "model.hidden=[16]", "model.dropout=0.3", "scheduler.warmup_epochs=1.5"])
-    whole = train(config)
+    settings = [*LONG, "trainer.max_epochs=12", "model.hidden=[16]", "model.dropout=0.3", "scheduler.warmup_epochs=1.5"]
+    whole = train(load_config(settings))
+    config = load_config([*settings, "tracking.run_name=cut"])
     with pytest.raises(OSError, match="power is out"):
-        train(
-            load_config(
-                [
-                    *LONG,
-                    "model.hidden=[16]",
-                    "model.dropout=0.3",
-                    "scheduler.warmup_epochs=1.5",
-                    "tracking.run_name=cut",
-                ]
-            ),
-            [Power(cut)],
-        )
+        train(config, [Power(cut)])
     client = connect(str(root))
     found = client.get_experiment_by_name("digits")
     assert found is not None

@@ -39,7 +39,8 @@ def start_ui(root: Path, port: int) -> subprocess.Popen[str]:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("MLflow UI at"):
-            assert line == f"MLflow UI at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+            address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+            assert line == f"MLflow UI at {address} (Ctrl-C stops it)\n"
             return process
     raise AssertionError("the UI did not start")
 

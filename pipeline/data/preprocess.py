@@ -1,6 +1,6 @@
 """From a frame's columns to float and code arrays; everything is learned on the training rows alone."""
 
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,28 +8,33 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Preprocess
-from pipeline.data.sources import as_text, is_datetime, is_number
+from pipeline.data.columns import as_moments, as_numbers, as_text, is_datetime, is_number, row_of, text_codes
 from pipeline.errors import DataError
 from pipeline.types import Arrays, Features, Table
 
 SMOOTH_BOUND = 3.0  # RealMLP, Holzmüller et al. 2024, section 3: f(x) = x / sqrt(1 + (x/3)²)
-LARGEST = 1e6  # a scaled value beyond it is taken as it, so that float32 never overflows
+LARGEST = 1e6  # a scaled value beyond it is taken as it, so that no sum in float32 overflows
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+SMALLEST_QUANTILE = 1e-290  # nearer to 0 it is taken as 0: slopes between neighbours stay finite
 N_QUANTILES = 1000  # as scikit-learn's QuantileTransformer
 SCORE_BOUND = 1e-7  # ranks are kept this far from 0 and 1, where the normal scores are infinite
-DATE_PARTS = ("elapsed", "year", "month", "day", "weekday", "hour", "minute", "second")
+EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("s")  # the nanoseconds that are the default end in 2262
+DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
 
 
 # ---------------------------------------------------------------- scaling of one column
 @dataclass(frozen=True)
 class Affine:
-    """(x − center) · scale; smooth clipping at ±3 where asked for."""
+    """(x − center) · scale, at most `bound` from 0; smooth clipping at ±3 where asked for."""
 
     center: float
     scale: float
     smooth: bool = False
+    bound: float = LARGEST
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        z = np.clip((x - self.center) * self.scale, -LARGEST, LARGEST)
+        with np.errstate(over="ignore"):  # what overflows lies beyond the bound
+            z = np.clip((x - self.center) * self.scale, -self.bound, self.bound)
         return z / np.sqrt(1 + (z / SMOOTH_BOUND) ** 2) if self.smooth else z
 
 
@@ -50,37 +55,49 @@ Scaling = Affine | Interpolation
 
 def fit_scaling(kind: str, x: np.ndarray) -> Scaling:
     """The scaling `kind` learned on training values x (N,), none missing."""
+    if kind == "none":
+        return Affine(0.0, 1.0, bound=LARGEST_FLOAT32)
+    unit = _unit(x)
     if kind == "quantile":
-        return _fit_quantiles(x)
+        return _fit_quantiles(x / unit, unit)
     if kind == "robust":
-        return _fit_robust(x)
-    if kind == "standard":
-        return Affine(float(x.mean()), _inverse(float(x.std())))
-    return Affine(0.0, 1.0)
+        return _fit_robust(x / unit, unit)
+    z = x / unit
+    return Affine(float(z.mean()) * unit, _inverse(z.std(), unit))
 
 
-def _fit_robust(x: np.ndarray) -> Affine:
+def _fit_robust(x: np.ndarray, unit: float) -> Affine:
     """Median and quartiles; half the range where the quartiles agree (RealMLP, appendix A)."""
     low, first, median, third, high = np.quantile(x, [0, 0.25, 0.5, 0.75, 1])
     width = third - first if third > first else (high - low) / 2
-    return Affine(float(median), _inverse(float(width)), smooth=True)
+    return Affine(float(median) * unit, _inverse(width, unit), smooth=True)
 
 
-def _fit_quantiles(x: np.ndarray) -> Interpolation:
+def _fit_quantiles(x: np.ndarray, unit: float) -> Interpolation:
     from scipy.special import ndtri
 
     ranks = np.linspace(0, 1, min(N_QUANTILES, len(x)))
-    quantiles = np.quantile(x, ranks)
+    quantiles = np.quantile(x, ranks) * unit
+    quantiles[np.abs(quantiles) < SMALLEST_QUANTILE] = 0
     points, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
     middle = (ranks[first] + ranks[first + counts - 1]) / 2  # a value that fills several ranks gets their middle
     return Interpolation(points, ndtri(np.clip(middle, SCORE_BOUND, 1 - SCORE_BOUND)))
 
 
-def _inverse(width: float) -> float:
-    return 1 / width if width > 0 else 1.0
+def _unit(x: np.ndarray) -> float:
+    """The power of two, by which division is exact, that brings the largest of x to [1, 2): no statistic overflows."""
+    return float(np.ldexp(1.0, np.frexp(np.abs(x).max())[1] - 1))
+
+
+def _inverse(width: float, unit: float) -> float:
+    """1 / (width · unit); 1 for a column that does not vary."""
+    return min(1 / float(width) / unit, sys.float_info.max) if width > 0 else 1.0
 
 
 # ---------------------------------------------------------------- one column
+Key = tuple[str, str | None]  # a raw column, and which part of it where it is a datetime
+
+
 @dataclass(frozen=True)
 class Number:
     """A numeric column, or one part of a datetime column: a continuous value, and whether it was missing."""
@@ -91,11 +108,16 @@ class Number:
     scaling: Scaling
     indicator: bool
 
-    def values(self, column: pd.Series) -> np.ndarray:
-        return numbers_of(column, self.part)
+    @property
+    def key(self) -> Key:
+        return self.name, self.part
 
-    def encode(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Scaled values (N,) with missing ones filled, and where they were missing (N,)."""
+        x = numbers_of(_column(frame, self.name), self.part)
+        infinite = np.isinf(x)
+        if infinite.any():
+            raise DataError(f"column '{self.name}': infinite value in row {row_of(infinite)}")
         missing = np.isnan(x)
         return self.scaling.apply(np.where(missing, self.fill, x)), missing
 
@@ -113,23 +135,31 @@ class Category:
     def n_codes(self) -> int:
         return 1 + len(self.levels) + self.missing_level
 
-    def encode(self, column: pd.Series) -> np.ndarray:
-        """Codes (N,) of a column."""
-        text = as_text(column)
-        codes: np.ndarray = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)) + 1
-        if self.missing_level:
-            codes[text.isna().to_numpy()] = self.n_codes - 1
-        return codes
+    @property
+    def key(self) -> Key:
+        return self.name, None
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Codes (N,) of the column."""
+        codes, labels = text_codes(_column(frame, self.name))
+        known = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(labels, dtype=object)) + 1
+        missing = self.n_codes - 1 if self.missing_level else 0
+        return np.append(known, missing)[codes]  # type: ignore[no-any-return]  # −1, missing, takes the last
 
 
 def numbers_of(column: pd.Series, part: str | None = None) -> np.ndarray:
-    """A column's values as float64 (N,), missing ones as nan; of a datetime column the `part`."""
+    """A column's values as float64 (N,), missing ones as nan; of a datetime column the `part`.
+
+    Raises:
+        DataError: the column holds something else.
+    """
     if part is None:
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    moment = pd.to_datetime(column, utc=True).dt
-    if part == "elapsed":  # days since 1970
-        return (moment.as_unit("ns").astype("int64") / 86_400e9).where(column.notna()).to_numpy(dtype=np.float64)
-    return getattr(moment, part).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+        return as_numbers(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    moments = as_moments(column)
+    if part == "elapsed":
+        days = (moments - EPOCH) / pd.Timedelta(days=1)
+        return days.to_numpy(dtype=np.float64, na_value=np.nan)
+    return getattr(moments.dt, part).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------- the whole table
@@ -139,7 +169,7 @@ class Preprocessor:
     Attributes:
         numbers_: the continuous columns, in the order of the first columns of `num`.
         categories_: the categorical columns kept.
-        dropped_: names of columns that are the same in every training row.
+        dropped_: names of columns that are the same in every training row, rare levels taken as one.
         features_: what the arrays are.
         target_center_, target_scale_: (T,) mean and deviation of the targets; 0 and 1 for classes.
     """
@@ -152,8 +182,8 @@ class Preprocessor:
         self.numbers_: list[Number] = []
         self.categories_: list[Category] = []
         self.dropped_: list[str] = []
-        for name, column in table.frame.items():
-            if not self._fit_column(str(name), column.iloc[rows]):
+        for name, column in table.frame.iloc[rows].items():
+            if not self._fit_column(str(name), column):
                 self.dropped_.append(str(name))
         if not self.numbers_ and not self.categories_:
             raise DataError("no feature column varies in the training rows")
@@ -178,17 +208,15 @@ class Preprocessor:
         cat = np.zeros((len(frame), len(features.cardinalities)), np.int64)
         slots = self.slots()
         for position, number in enumerate(self.numbers_):
-            x = self._checked(number, frame)
-            num[:, position], missing = number.encode(x)
+            num[:, position], missing = number.encode(frame)
             if number.indicator:
-                num[:, slots[_key(number)][-1]] = missing
-        for category in self.categories_:
-            codes = category.encode(_column(frame, category.name))
-            if category.onehot:
-                known = np.flatnonzero(codes)
-                num[known, np.asarray(slots[category.name])[codes[known] - 1]] = 1
-            else:
-                cat[:, self._embedded().index(category)] = codes
+                num[:, slots[number.key][-1]] = missing
+        for category in self._onehot():
+            codes = category.encode(frame)
+            known = np.flatnonzero(codes)
+            num[known, slots[category.key][0] + codes[known] - 1] = 1
+        for position, category in enumerate(self._embedded()):
+            cat[:, position] = category.encode(frame)
         return num, cat
 
     def arrays(self, table: Table, rows: np.ndarray) -> Arrays:
@@ -199,9 +227,9 @@ class Preprocessor:
             return Arrays(num, cat, y[:, 0])
         return Arrays(num, cat, ((y - self.target_center_) / self.target_scale_).astype(np.float32))
 
-    def slots(self) -> dict[str, list[int]]:
-        """Columns of `num` that each raw column (or datetime part, as name:part) fills."""
-        slots = {_key(number): [position] for position, number in enumerate(self.numbers_)}
+    def slots(self) -> dict[Key, list[int]]:
+        """Columns of `num` that each raw column, or part of a datetime column, fills."""
+        slots = {number.key: [position] for position, number in enumerate(self.numbers_)}
         start = len(self.numbers_)
         for key, width in self._binary_widths().items():
             slots.setdefault(key, []).extend(range(start, start + width))
@@ -211,11 +239,10 @@ class Preprocessor:
     def sources(self) -> dict[str, tuple[list[int], list[int]]]:
         """For each raw column kept, its columns of `num` and of `cat`: what to permute to blind the network to it."""
         found: dict[str, tuple[list[int], list[int]]] = {}
-        columns: list[Number | Category] = [*self.numbers_, *self.categories_]
-        for column in columns:
-            found.setdefault(column.name, ([], []))[0].extend(self.slots().get(_key(column), []))
+        for (name, _), positions in self.slots().items():
+            found.setdefault(name, ([], []))[0].extend(positions)
         for position, category in enumerate(self._embedded()):
-            found[category.name][1].append(position)
+            found[category.name] = ([], [position])
         return found
 
     def _fitted(self) -> Features:
@@ -239,7 +266,8 @@ class Preprocessor:
         if not varies and not indicator:
             return False
         scaling = fit_scaling(self.config.scaling, seen)
-        self.numbers_.append(Number(name, part, float(np.median(seen)), scaling, indicator))
+        fill = float(np.median(seen / _unit(seen))) * _unit(seen)
+        self.numbers_.append(Number(name, part, fill, scaling, indicator))
         return True
 
     def _fit_category(self, name: str, text: pd.Series) -> bool:
@@ -256,8 +284,8 @@ class Preprocessor:
         self.target_center_, self.target_scale_ = np.zeros(n_targets), np.ones(n_targets)
         if table.task == "regression":
             y = table.targets.iloc[rows].to_numpy()
-            self.target_center_ = y.mean(axis=0)
-            self.target_scale_ = 1 / np.array([_inverse(width) for width in y.std(axis=0)])
+            self.target_center_, self.target_scale_ = y.mean(axis=0), y.std(axis=0)
+            self.target_scale_[self.target_scale_ == 0] = 1
 
     def _class_counts(self, table: Table, rows: np.ndarray) -> tuple[int, ...]:
         if table.task == "regression":
@@ -265,31 +293,22 @@ class Preprocessor:
         counts = np.bincount(table.targets.iloc[rows, 0].to_numpy(), minlength=len(table.classes))
         return tuple(int(count) for count in counts)
 
-    def _binary_widths(self) -> Mapping[str, int]:
+    def _binary_widths(self) -> dict[Key, int]:
         """Width of each column's 0/1 part: a missing indicator, or one-hot levels without code 0."""
-        widths = {_key(number): 1 for number in self.numbers_ if number.indicator}
-        return widths | {category.name: category.n_codes - 1 for category in self.categories_ if category.onehot}
+        indicators = {number.key: 1 for number in self.numbers_ if number.indicator}
+        return indicators | {category.key: category.n_codes - 1 for category in self._onehot()}
+
+    def _onehot(self) -> list[Category]:
+        return [category for category in self.categories_ if category.onehot]
 
     def _embedded(self) -> list[Category]:
         return [category for category in self.categories_ if not category.onehot]
-
-    def _checked(self, number: Number, frame: pd.DataFrame) -> np.ndarray:
-        column = _column(frame, number.name)
-        if number.part is None and not is_number(column) and column.notna().any():
-            raise DataError(f"column '{number.name}': holds {column.dtype} values; the network was trained on numbers")
-        x = number.values(column) if column.notna().any() else np.full(len(column), np.nan)
-        if np.isinf(x).any():
-            raise DataError(f"column '{number.name}': infinite value in row {int(np.isinf(x).argmax()) + 1}")
-        return x
-
-
-def _key(column: Number | Category) -> str:
-    part = getattr(column, "part", None)
-    return f"{column.name}:{part}" if part else column.name
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame.columns:
         raise DataError(f"column '{name}': not in the table")
-    column: pd.Series = frame[name]
+    column: pd.Series | pd.DataFrame = frame[name]
+    if isinstance(column, pd.DataFrame):
+        raise DataError(f"column '{name}': stands {column.shape[1]} times; names must differ")
     return column

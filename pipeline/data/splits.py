@@ -5,7 +5,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from pipeline.config import DataSection
-from pipeline.data.sources import row_of
+from pipeline.data.columns import as_moments, is_number, shown
 from pipeline.errors import DataError
 from pipeline.types import Splits, Table
 
@@ -27,7 +27,7 @@ def split_table(table: Table, data: DataSection) -> Splits:
         rest, test = _split_off(rows, data.test_size, kind, table, data.split_seed)
     val_share = data.val_size if n_given else round(data.val_size / (1 - data.test_size), 12)
     train, val = _split_off(rest, val_share, kind, table, data.split_seed)
-    _require_every_class(table, train)
+    _require_every_class(table, train, kind)
     return Splits(train, val, test)
 
 
@@ -46,7 +46,7 @@ def _kind(table: Table, data: DataSection) -> str:
 def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`rows` in two, the second part `share` of them."""
     n_off = int(np.ceil(share * len(rows)))
-    if len(rows) - n_off < 2 or n_off < 1:
+    if len(rows) - n_off < 2:
         raise DataError(f"the table has {len(table.frame)} rows; too few to train, validate and test on")
     if kind == "time":
         assert table.time is not None
@@ -63,57 +63,59 @@ def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: in
 
 
 def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    missing = time.isna().to_numpy()
-    if missing.any():
-        raise DataError(
-            f"column '{time.name}': the time is missing in {int(missing.sum())} rows, first in row {row_of(missing)}"
-        )
-    moments = time if pd.api.types.is_numeric_dtype(time) else pd.to_datetime(time, errors="coerce")
-    unread = moments.isna().to_numpy()
-    if unread.any():
-        first = time[unread].iloc[0]
-        raise DataError(f"column '{time.name}': not a time, first is '{first}' in row {row_of(unread)}")
-    order = rows[np.argsort(moments.to_numpy()[rows], kind="stable")]
+    time = time.iloc[rows]
+    _require_given(time, "time", rows)
+    moments = time if is_number(time) else as_moments(time)
+    order = rows[np.argsort(moments, kind="stable")]
     return order[:-n_off], order[-n_off:]
 
 
 def _by_group(rows: np.ndarray, share: float, group: pd.Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    missing = group.isna().to_numpy()
-    if missing.any():
+    n_groups, group = group.nunique(), group.iloc[rows]
+    _require_given(group, "group", rows)
+    codes, values = pd.factorize(group)
+    if np.ceil(share * len(values)) >= len(values):
         raise DataError(
-            f"column '{group.name}': the group is missing in {int(missing.sum())} rows, first in row {row_of(missing)}"
-        )
-    groups = group.to_numpy()[rows]
-    if len(np.unique(groups.astype(str))) < 3:
-        raise DataError(
-            f"column '{group.name}': a grouped split needs at least 3 groups, one each to train, validate and test"
+            f"column '{group.name}': {n_groups} groups are too few for one each to train, validate and test; "
+            "leave data.group out"
         )
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
-    kept, off = next(splitter.split(rows, groups=groups.astype(str)))
+    kept, off = next(splitter.split(rows, groups=codes))
     return rows[kept], rows[off]
+
+
+def _require_given(column: pd.Series, what: str, rows: np.ndarray) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        first = int(rows[missing].min()) + 1
+        raise DataError(
+            f"column '{column.name}': the {what} is missing in {int(missing.sum())} rows, first in row {first}"
+        )
 
 
 def _require_stratifiable(codes: np.ndarray, n_off: int, table: Table) -> None:
     counts = np.bincount(codes, minlength=len(table.classes))
-    rare = [table.classes[code] for code in np.flatnonzero(counts < 2)]
-    name = table.targets.columns[0]
+    rare = [table.classes[code] for code in np.flatnonzero(counts == 1)]
     if rare:
+        others = f" (and {len(rare) - 1} more)" if len(rare) > 1 else ""
         raise DataError(
-            f"column '{name}': a stratified split needs two rows a class and part, class '{rare[0]}' has too few"
-            f"{f' (and {len(rare) - 1} more)' if len(rare) > 1 else ''}; pool rare classes, or use data.split=random"
+            f"column '{table.targets.columns[0]}': a stratified split needs two rows a class and part, "
+            f"class '{shown(rare[0])}' has too few{others}; pool rare classes, use data.split=random, "
+            "or data.task=regression if they are amounts"
         )
-    if min(n_off, len(codes) - n_off) < len(table.classes):
+    if min(n_off, len(codes) - n_off) < np.count_nonzero(counts):
         raise DataError(
             f"the table has {len(table.frame)} rows; too few for a stratified split of {len(table.classes)} classes"
         )
 
 
-def _require_every_class(table: Table, train: np.ndarray) -> None:
+def _require_every_class(table: Table, train: np.ndarray, kind: str) -> None:
     if table.task == "regression":
         return
     absent = np.setdiff1d(np.arange(len(table.classes)), table.targets.iloc[train, 0].to_numpy())
     if len(absent):
+        fix = "use data.split=stratified" if kind == "random" else "give it more rows"
         raise DataError(
-            f"column '{table.targets.columns[0]}': no training row has class '{table.classes[absent[0]]}'; "
-            "use data.split=stratified, or remove the class"
+            f"column '{table.targets.columns[0]}': no training row has class '{shown(table.classes[absent[0]])}'; "
+            f"{fix}, or remove the class"
         )

@@ -1,0 +1,169 @@
+"""The house rules of DESIGN.md, read from the source: who may import whom, how long things may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+PACKAGE = Path(pipeline.__file__).parent
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# A module imports modules of lower rank only; the exceptions are ALONGSIDE.
+RANKS = {
+    0: ["errors", "types", "clock"],
+    1: ["config"],
+    2: ["compose", "report", "options"],
+    3: ["data.columns", "data.files", "data.sources", "data.splits", "data.preprocess",
+        "losses", "optim", "metrics", "importance",
+        "networks.activations", "networks.initializers", "networks.embeddings", "networks.mlp", "networks"],
+    4: ["data.datamodule", "module", "loop", "progress", "evaluate"],
+    5: ["tracking", "ui"],
+    6: ["train"],
+    8: ["cli", "__main__"],
+}  # fmt: skip
+ALONGSIDE = {
+    "options": ["compose"],
+    "data.files": ["data.columns"],
+    "data.sources": ["data.columns", "data.files"],
+    "data.splits": ["data.columns"],
+    "data.preprocess": ["data.columns"],
+    "networks.mlp": ["networks.activations", "networks.initializers", "networks.embeddings"],
+    "networks": ["networks.mlp"],
+    "module": ["data.datamodule"],
+    "loop": ["module"],
+    "progress": ["loop"],
+    "evaluate": ["data.datamodule", "module"],
+    "ui": ["tracking"],
+    "__main__": ["cli"],
+}
+MAX_LINES = 320
+LONGER = {"config": 600, "report": 420, "tracking": 420, "train": 380, "data.sources": 380}  # a table; one noun each
+RE_EXPORTS = ["pipeline", "pipeline.data"]  # a docstring, no code
+LIGHT = ["cli", "compose", "config", "errors", "options"]  # what help and a config error need
+HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}
+
+RANK = {module: rank for rank, modules in RANKS.items() for module in modules}
+BUILT = [name.removeprefix("pipeline.") for name in SOURCES if name not in RE_EXPORTS]
+
+
+def source(module: str) -> Path:
+    return SOURCES[f"pipeline.{module}"]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of the modules imported anywhere in `tree`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "relative imports hide who imports whom"
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from [name for name in submodules if name in SOURCES] or [node.module]
+
+
+def imports_on_loading(tree: ast.Module) -> set[str]:
+    """Top-level packages that are imported when the module is: not in a function, not under TYPE_CHECKING."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {name.split(".")[0] for name in imports(node)}
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def test_every_module_has_a_rank() -> None:
+    assert sorted(RANK) == sorted(BUILT)
+
+
+@pytest.mark.parametrize("module", BUILT)
+def test_a_module_imports_lower_ranks_only(module: str) -> None:
+    own = [name.removeprefix("pipeline.") for name in imports(parse(source(module))) if name.startswith("pipeline")]
+    too_high = [name for name in own if RANK[name] >= RANK[module] and name not in ALONGSIDE.get(module, [])]
+    assert not too_high
+
+
+@pytest.mark.parametrize(
+    ("library", "doors"),
+    [
+        ("mlflow", {"tracking"}),
+        ("optuna", set()),
+        ("hydra", {"compose"}),
+        ("omegaconf", {"compose"}),
+        ("typer", {"cli"}),
+    ],
+)
+def test_a_library_has_one_door(library: str, doors: set[str]) -> None:
+    users = {module for module in BUILT if library in {name.split(".")[0] for name in imports(parse(source(module)))}}
+    assert users == doors
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_a_config_error_needs_loads_nothing_heavy(module: str) -> None:
+    assert not imports_on_loading(parse(source(module))) & HEAVY
+
+
+@pytest.mark.parametrize("module", RE_EXPORTS)
+def test_a_package_only_re_exports(module: str) -> None:
+    docstring, *statements = parse(SOURCES[module]).body
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements)
+
+
+@pytest.mark.parametrize("module", BUILT)
+def test_a_file_stays_short(module: str) -> None:
+    assert len(source(module).read_text().splitlines()) <= LONGER.get(module, MAX_LINES)
+
+
+@pytest.mark.parametrize("module", BUILT)
+def test_no_function_is_over_sixty_lines(module: str) -> None:
+    functions = [node for node in ast.walk(parse(source(module))) if isinstance(node, ast.FunctionDef)]
+    long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60}
+    assert not long
+
+
+@pytest.mark.parametrize("module", BUILT)
+def test_no_config_value_reaches_code_by_name(module: str) -> None:
+    """No `_target_`, no import by string, no eval: a config file must not be able to run code."""
+    names = {node.id for node in ast.walk(parse(source(module))) if isinstance(node, ast.Name)}
+    texts = {node.value for node in ast.walk(parse(source(module))) if isinstance(node, ast.Constant)}
+    assert not names & {"eval", "exec", "__import__", "import_module", "instantiate", "import_string"}
+    assert "_target_" not in texts
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["config"], ["options", "model"], ["train", "trainer.max_epochs=0", "optimizr=adam"]]
+)
+def test_help_config_and_mistakes_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        "import atexit, sys\n"
+        f"heavy = {sorted(HEAVY)}\n"
+        "atexit.register(lambda: print('loaded', [name for name in heavy if name in sys.modules]))\n"
+        "from pipeline.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(PACKAGE.parent)}
+    )
+    assert done.stdout.splitlines()[-1] == "loaded []", done.stderr

@@ -1,0 +1,88 @@
+"""The fully connected network, layer by layer."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import Mlp
+from pipeline.networks import count_parameters
+from pipeline.networks.mlp import MLP
+from pipeline.types import Features
+
+FEATURES = Features("multiclass", n_num=4, cardinalities=(), n_outputs=3)
+PLAIN: dict[str, Any] = {
+    "name": "mlp",
+    "hidden": (5, 6),
+    "activation": "relu",
+    "init": "auto",
+    "init_std": None,
+    "dropout": 0.0,
+    "batch_norm": False,
+    "d_embedding": None,
+}
+
+
+def network(**settings: Any) -> MLP:
+    torch.manual_seed(0)
+    return MLP(Mlp(**(PLAIN | settings)), FEATURES)
+
+
+def kinds(net: MLP) -> list[str]:
+    return [type(layer).__name__ for layer in net.layers]
+
+
+def test_layer_is_linear_norm_activation_dropout_then_a_linear_output() -> None:
+    net = network(hidden=(5,), dropout=0.25, batch_norm=True)
+    assert kinds(net) == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    assert isinstance(net.layers[3], nn.Dropout)
+    assert net.layers[3].p == 0.25
+
+
+def test_lists_give_each_layer_its_own() -> None:
+    net = network(activation=("tanh", "gelu"), dropout=(0.0, 0.5), batch_norm=(True, False))
+    assert kinds(net) == ["Linear", "BatchNorm1d", "Tanh", "Linear", "GELU", "Dropout", "Linear"]
+
+
+def test_init_list_has_the_output_layer_last() -> None:
+    net = network(init=("zeros", "ones", "normal"), init_std=9.0)
+    first, second, output = (parameter for parameter in net.parameters() if parameter.ndim == 2)
+    assert (first == 0).all()
+    assert (second == 1).all()
+    assert output.std().item() == pytest.approx(9, rel=0.5)
+
+
+def test_without_hidden_layers_it_is_a_linear_model() -> None:
+    net = network(hidden=(), activation=(), init=("ones",))
+    assert kinds(net) == ["Linear"]
+    num = torch.randn(7, 4)
+    torch.testing.assert_close(net(num, torch.empty(7, 0))[:, 0], num.sum(dim=1, keepdim=True).expand(7, 3))
+
+
+def test_outputs_are_the_formulas() -> None:
+    net = network(activation="tanh", init="default")
+    w = {name: value.double().numpy() for name, value in net.state_dict().items()}
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    hidden = np.tanh(x @ w["layers.0.weight"].T + w["layers.0.bias"])
+    hidden = np.tanh(hidden @ w["layers.2.weight"].T + w["layers.2.bias"])
+    expected = hidden @ w["layers.4.weight"].T + w["layers.4.bias"]
+    outputs = net.double()(torch.from_numpy(x), torch.empty(9, 0))
+    np.testing.assert_allclose(outputs[:, 0].detach().numpy(), expected, atol=1e-12)
+
+
+def test_dropout_is_inverted_and_off_in_evaluation() -> None:
+    net = network(hidden=(2000,), dropout=0.4, init=("ones", "ones"), activation="identity")
+    num, cat = torch.ones(1, 4), torch.empty(1, 0)
+    hidden = net.train().layers[:3](num)
+    assert sorted(hidden.unique().tolist()) == pytest.approx([0, 4 / 0.6])
+    assert float((hidden == 0).float().mean()) == pytest.approx(0.4, abs=0.04)
+    assert float(net.eval()(num, cat)[0, 0, 0].detach()) == 8000
+
+
+def test_parameters_are_counted() -> None:
+    assert count_parameters(network(batch_norm=True)) == (4 * 5 + 5) + 2 * 5 + (5 * 6 + 6) + 2 * 6 + (6 * 3 + 3)
+    net = network()
+    net.layers[0].requires_grad_(False)
+    assert count_parameters(net) == (5 * 6 + 6) + (6 * 3 + 3)

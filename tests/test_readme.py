@@ -1,0 +1,69 @@
+"""What the README says is so: its commands run, its tables name what there is."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.compose import list_groups
+from tests.conftest import Done, mixed_frame
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text()
+COMMANDS = re.findall(r"^\.venv/bin/(pipeline .*)$", README, re.MULTILINE)
+
+
+def test_there_are_commands_to_try() -> None:
+    assert len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_run(command: str, cli: Callable[..., Done], root: Path, tmp_path: Path) -> None:
+    frame = mixed_frame().rename(columns={"amount": "price"})
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    done = cli(*shlex.split(command)[1:], "trainer.max_epochs=1")
+    assert done.code == 0, done.err
+    assert "95 % interval" in done.out
+
+
+def test_the_python_example_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("Interval(value=")
+
+
+def test_the_table_of_groups_is_complete() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`.*`) \|$", README, re.MULTILINE)
+    told = {group: sorted(re.findall(r"`(\w+)`", choices)) for group, choices in rows}
+    assert told == list_groups()
+
+
+def test_every_command_is_told_of(cli: Callable[..., Done]) -> None:
+    commands = set(re.findall(r"^  (\w+)  ", cli("--help").out.partition("Commands:")[2], re.MULTILINE))
+    assert commands
+    assert commands == set(re.findall(r"^\| `pipeline (\w+)", README, re.MULTILINE))
+
+
+def test_a_users_own_group_works_as_told(cli: Callable[..., Done], tmp_path: Path) -> None:
+    folder = tmp_path / "own" / "optimizer"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("defaults: [adam]\nlr: 0.01\n")
+    done = cli("config", "--config-dir", str(tmp_path / "own"), "optimizer=mine")
+    assert done.code == 0, done.err
+    assert "name: adam" in done.out
+    assert "lr: 0.01" in done.out
+
+
+def test_make_help_lists_every_target() -> None:
+    made = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[0].split())
+    assert set(re.findall(r"make (\w+)", made)) >= targets
+
+
+def test_pictures_are_there() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    assert all((PROJECT / picture).is_file() for picture in pictures)
