@@ -29,3 +29,9 @@ class TrainingError(PipelineError):
     """Training went wrong although the settings are valid: the loss is no longer a finite number."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, for a message of one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
