@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from pipeline.config import Config
     from pipeline.types import Result
+
+STARTED = time.perf_counter()
 
 app = typer.Typer(
     help="A table goes in; a trained, tracked, tuned and served neural network comes out.",
@@ -50,7 +53,7 @@ def train(
     _listen(console)
     is_first = "LOCAL_RANK" not in os.environ  # of the processes that DDP starts with this same command
     bars = [ProgressReport(console, monitor=config.trainer.monitor)] if is_first else []
-    result = run(config, bars, resume=resume)
+    result = run(config, bars, resume=resume, import_seconds=time.perf_counter() - STARTED)
     if is_first:
         _show(console, config, result)
         if result.status == "KILLED":

@@ -39,17 +39,19 @@ class Clock:
         finally:
             self.leave()
 
+    def total(self) -> float:
+        """Seconds of all parts so far, but for the one under way."""
+        return sum(self.seconds.values())
+
     def overhead(self) -> str | None:
         """One line when what is not compute exceeds a third of the run, naming the largest part; else None."""
-        total = sum(self.seconds.values())
+        total = self.total()
         others = {part: seconds for part, seconds in self.seconds.items() if part != "compute"}
         spent = sum(others.values())
         if spent <= LARGE_SHARE * total:
             return None
         largest = max(others, key=lambda part: others[part])
-        return (
-            f"{spent:.1f} of {total:.1f} s were not training; the largest part is {largest}, {others[largest]:.1f} s"
-        )
+        return f"{spent:.1f} of {total:.1f} s were not training; the largest part is {largest}, {others[largest]:.1f} s"
 
     def _charge(self) -> None:
         now = time.perf_counter()

@@ -477,8 +477,8 @@ class Trainer(Section):
     steps_per_execution: Annotated[Whole, Field(ge=1)] | Literal["auto"] = Field(
         description="mini-batches handed to Lightning at a time; changes the speed, never the result"
     )
-    threads: Annotated[Whole, Field(ge=1, le=1024)] = Field(
-        description="torch threads; more than 1 pays for wide networks only"
+    threads: Annotated[Whole, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        description="torch threads; auto: one for small networks, one a core for large ones"
     )
     checkpoint_seconds: Annotated[Number, Field(ge=0)] = Field(
         description="seconds between two checkpoint files, so the most that kill -9 loses; 0: every epoch"

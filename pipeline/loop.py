@@ -14,6 +14,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from pipeline.clock import Clock
+from pipeline.config import Trainer
 from pipeline.module import TableModule
 
 Row = dict[str, float]
@@ -57,6 +59,19 @@ class History(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
+class Meter(pl.Callback):
+    """Charges validation to a clock's evaluation."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._clock.enter("evaluation")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._clock.leave()
+
+
 class Checkpoint(pl.callbacks.Checkpoint):
     """The best weights, kept in memory, and a checkpoint file to resume from.
 
@@ -64,11 +79,12 @@ class Checkpoint(pl.callbacks.Checkpoint):
     it replaces the last one whole, so that a kill at any moment leaves one that can be read.
     """
 
-    def __init__(self, path: Path, *, monitor: str, higher_is_better: bool, every_seconds: float) -> None:
+    def __init__(self, path: Path, asked: Trainer, clock: Clock, *, higher_is_better: bool) -> None:
         self.best_epoch, self.best_value = 0, float("nan")
         self.best_weights: dict[str, Tensor] = {}
         self.finished = False
-        self._path, self._monitor, self._every_seconds = path, monitor, every_seconds
+        self._path, self._clock = path, clock
+        self._monitor, self._every_seconds = asked.monitor, asked.checkpoint_seconds
         self._sign = 1 if higher_is_better else -1
         self._written = time.monotonic()
 
@@ -105,9 +121,10 @@ class Checkpoint(pl.callbacks.Checkpoint):
 
     def _write(self, trainer: pl.Trainer) -> None:
         new = self._path.with_suffix(".new")
-        trainer.save_checkpoint(new)
-        if trainer.is_global_zero:
-            new.replace(self._path)
+        with self._clock.part("checkpoint"):
+            trainer.save_checkpoint(new)
+            if trainer.is_global_zero:
+                new.replace(self._path)
         self._written = time.monotonic()
 
 

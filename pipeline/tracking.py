@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config import Mlflow, Tracking
+from pipeline.database import make_database
 from pipeline.errors import PipelineError, TrackingError, first_line
 from pipeline.writer import Op, Writer
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# read when mlflow is imported, and at each request: no telemetry, and no minutes of retries inside the client,
-# since the writer below keeps and retries everything itself
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+# read by mlflow: no telemetry, and no minutes of retries inside the client, since the writer retries everything itself
+for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"):
+    os.environ.setdefault(name, "true")
+for name, value in (("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"), ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")):
+    os.environ.setdefault(name, value)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -214,8 +214,9 @@ def _open(tracking: Mlflow, experiment: str, name: str, note: str, resume: str |
     with _store_errors(tracking.root):
         if resume is not None:
             run = client.get_run(resume)
+            last = max((metric.step for metric in client.get_metric_history(resume, "train/loss")), default=0)
             client.update_run(resume, status="RUNNING")
-            return MlflowTracker(tracking, client, run, last_step=_last_step(client, resume))
+            return MlflowTracker(tracking, client, run, last_step=last)
         experiment_id = _experiment(client, tracking, tracking.experiment or experiment, note)
         return MlflowTracker(tracking, client, client.create_run(experiment_id, run_name=tracking.run_name or name))
 
@@ -226,9 +227,9 @@ def connect(root: str) -> "MlflowClient":
 
     for name in ("mlflow", "alembic", "urllib3"):  # a new database logs a hundred migrations, urllib3 every retry
         logging.getLogger(name).setLevel(logging.ERROR)
-    if not is_remote(root):
-        Path(root).mkdir(parents=True, exist_ok=True)
     with _store_errors(root):
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            make_database(Path(root) / "mlflow.db")
         return MlflowClient(tracking_uri(root))
 
 
@@ -259,10 +260,6 @@ def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) 
     return str(found.experiment_id)
 
 
-def _last_step(client: "MlflowClient", run_id: str) -> int:
-    return max((metric.step for metric in client.get_metric_history(run_id, "train/loss")), default=0)
-
-
 def run_config(root: str, run_id: str) -> str:
     """The config.yaml of a run that can be resumed, as text.
 
@@ -284,14 +281,21 @@ def run_config(root: str, run_id: str) -> str:
     return file.read_text()
 
 
-def checkpoint_dir(root: str, run_id: str) -> Path:
-    """Where a run keeps what it is resumed from."""
-    return Path(root) / "checkpoints" / (run_id or "untracked")
+def checkpoint_file(root: str, run_id: str) -> Path:
+    """What a run is resumed from; makes the folder."""
+    folder = _checkpoint_dir(root, run_id)
+    with _store_errors(root):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / "last.ckpt"
 
 
 def config_file(root: str, run_id: str) -> Path:
     """The config a run was started with, beside its checkpoint."""
-    return checkpoint_dir(root, run_id) / "config.yaml"
+    return _checkpoint_dir(root, run_id) / "config.yaml"
+
+
+def _checkpoint_dir(root: str, run_id: str) -> Path:
+    return Path(root) / "checkpoints" / run_id
 
 
 def sync(root: str) -> list[str]:

@@ -31,6 +31,11 @@ class Table:
     n_given_test: int = 0
     notes: tuple[str, ...] = ()  # what was inferred or looks odd, for the terminal and the run's description
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of the source."""
+        return len(self.targets)
+
 
 class Splits(NamedTuple):
     """Row numbers of each part, disjoint, each an int64 array."""
@@ -80,4 +85,4 @@ class Result:
     val: Mapping[str, float]
     test: Mapping[str, Interval]
     seconds: float
-    checkpoint: Path
+    checkpoint: Path  # what the run could be resumed from

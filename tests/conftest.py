@@ -1,6 +1,5 @@
 """What tests share: a folder of their own, a tracking store that is made once, the command line in this process."""
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,22 +31,11 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database; making one takes seconds, so it is made once and copied."""
-    from pipeline.tracking import connect
-
-    root = tmp_path_factory.mktemp("store")
-    connect(str(root)).search_experiments(max_results=1)
-    return root / "mlflow.db"
-
-
 @pytest.fixture
-def root(tmp_path: Path, database: Path) -> Path:
-    """A tracking root with a fresh database, the default one of this test's folder."""
+def root(tmp_path: Path) -> Path:
+    """The tracking root a test's commands write to when they name none."""
     folder = tmp_path / "mlruns"
     folder.mkdir()
-    shutil.copy(database, folder / "mlflow.db")
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from pipeline.clock import Clock
 from pipeline.loop import Checkpoint, History, read_checkpoint
 from pipeline.module import TableModule
 from pipeline.train import train
@@ -69,7 +70,7 @@ def test_null_patience_never_stops_early() -> None:
 
 
 def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
-    checkpoint = Checkpoint(Path("x"), monitor="val/roc_auc", higher_is_better=True, every_seconds=1)
+    checkpoint = Checkpoint(Path("x"), quick("trainer.monitor=val/roc_auc").trainer, Clock(), higher_is_better=True)
     assert not checkpoint._is_better(float("nan"))
     checkpoint.best_epoch, checkpoint.best_value = 1, 0.5
     assert not checkpoint._is_better(float("nan"))
@@ -79,9 +80,9 @@ def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
 
 def test_the_checkpoint_file_holds_data_only_and_is_replaced_whole(tmp_path: Path) -> None:
     result = train(quick("trainer.checkpoint_seconds=0"))
-    content = read_checkpoint(result.checkpoint / "last.ckpt")  # torch's weights_only: refuses pickled code
+    content = read_checkpoint(result.checkpoint)  # torch's weights_only: refuses pickled code
     assert content["epoch"] == 1
-    assert [file.name for file in result.checkpoint.glob("last*")] == ["last.ckpt"]
+    assert [file.name for file in result.checkpoint.parent.glob("last*")] == ["last.ckpt"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

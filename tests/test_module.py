@@ -15,12 +15,12 @@ from torch import Tensor
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import TrainingError
+from pipeline.fitting import build_trainer
 from pipeline.losses import build_loss, loss_unit
 from pipeline.metrics import compute_metrics
 from pipeline.module import TableModule, predictions, run_network
 from pipeline.networks import build_network
 from pipeline.optim import Span
-from pipeline.train import build_trainer
 from tests.conftest import quick
 
 PLAIN = ("model.dropout=0", "model.batch_norm=false")

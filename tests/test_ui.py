@@ -82,11 +82,9 @@ def test_runs_on_a_server_are_looked_at_there(cli: Callable[..., Done], monkeypa
 
 # ---------------------------------------------------------------- in a browser
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[tuple[str, str, str]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
     """Address, experiment id and run id of a run shown by `pipeline ui`."""
     root = tmp_path_factory.mktemp("ui") / "mlruns"
-    root.mkdir()
-    shutil.copy(database, root / "mlflow.db")
     result = train(load_config(["data=wine", "trainer.max_epochs=20", f"tracking.root={root}"]))
     port = free_port()
     process = start_ui(root, port)

@@ -1,0 +1,145 @@
+"""What a run writes down: at its start what was asked and on which data, at its end what was reached."""
+
+import getpass
+import hashlib
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.compose import to_yaml
+from pipeline.config import Config
+from pipeline.data.datamodule import TableDataModule
+from pipeline.evaluate import Evaluation, predictions_parquet
+from pipeline.metrics import metrics_of
+from pipeline.tracking import Dataset, Tracker, config_file
+from pipeline.types import Result, Table
+
+PACKAGES = ("torch", "pytorch-lightning", "mlflow", "scikit-learn", "numpy", "pandas")
+
+
+def run_name(config: Config) -> str:
+    """Model, optimizer, learning rate and a random end, such as mlp-adam-1e-3-k3f9."""
+    lr = f"{config.optimizer.lr:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{config.model.name}-{config.optimizer.name}-{lr}-{secrets.token_hex(2)}"
+
+
+def experiment_note(table: Table) -> str:
+    """Markdown for the experiment's page: the data, and how its runs compare."""
+    return (
+        f"**{table.name}**: {table.task}, {table.n_rows} rows, {table.frame.shape[1]} features, "
+        f"target {', '.join(f'`{name}`' for name in table.targets)}.\n\n"
+        f"Source: `{table.source}`. Compare runs by `test/…` (once a run, with 95 % intervals) "
+        "and `val/…` (once an epoch); the settings are the params."
+    )
+
+
+def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_params: int, threads: int) -> None:
+    """Params, tags, data set and config of a run; the config also beside its checkpoint, to resume from."""
+    table, text = data.table, to_yaml(config)
+    if tracker.run_id:
+        config_file(config.tracking.root, tracker.run_id).write_text(text)
+    tracker.params(_flatten(config.model_dump(mode="json")))
+    asked = {"task": table.task, "data": table.name, "model": config.model.name, "optimizer": config.optimizer.name}
+    tracker.tags(asked | {"status": "running", "digest": table.digest, "threads": str(threads)} | _provenance())
+    columns = tuple((str(name), _mlflow_type(str(kind))) for name, kind in table.frame.dtypes.items())
+    tracker.datasets(
+        [
+            Dataset(table.name, _split_digest(table, rows), table.source, columns, len(rows), context)
+            for rows, context in zip(data.splits, ("training", "validation", "test"), strict=True)
+        ]
+    )
+    tracker.metrics({"n_params": n_params})
+    tracker.file("config.yaml", text.encode())
+
+
+def record_end(
+    tracker: Tracker,
+    config: Config,
+    data: TableDataModule,
+    history: Sequence[Mapping[str, float]],
+    evaluation: Evaluation,
+    result: Result,
+) -> None:
+    """Figures, predictions, test metrics with their intervals, and a description of what was reached."""
+    if not tracker.run_id:
+        return  # figures nobody keeps are not drawn
+    from pipeline import report
+
+    table, targets = data.table, tuple(str(name) for name in data.table.targets)
+    figures = report.run_figures(
+        table.task,
+        evaluation.y,
+        evaluation.prediction,
+        classes=table.classes,
+        targets=targets,
+        history=history,
+        best_epoch=result.best_epoch,
+    )
+    figures["importance"] = report.importance(*evaluation.importance, loss_label=f"{config.loss.name} loss")
+    for name, figure in figures.items():
+        tracker.file(f"figures/{name}.png", report.to_png(figure))
+    parquet = predictions_parquet(evaluation, data.splits.test, classes=table.classes, targets=targets)
+    tracker.file("predictions/test.parquet", parquet)
+    for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
+        tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
+    tracker.metrics({f"best/{name}": value for name, value in result.val.items()} | {"best/epoch": result.best_epoch})
+    tracker.tags({"status": result.status.lower(), "mlflow.note.content": _run_note(config, table, result)})
+
+
+def _run_note(config: Config, table: Table, result: Result) -> str:
+    """Markdown for the run's page: what was asked and what was reached."""
+    labels = metrics_of(table.task)
+    rows = [
+        f"| {labels[name].label} | {value:.4g} | {low:.4g} to {high:.4g} |"
+        for name, (value, low, high) in result.test.items()
+    ]
+    asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {config.optimizer.lr:g}"
+    head = f"{asked}, seed {config.seed}: best epoch {result.best_epoch} of {result.n_epochs}."
+    return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows])
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _split_digest(table: Table, rows: np.ndarray) -> str:
+    """A digest of which rows of which table, 32 hex digits: runs with the same one can be compared."""
+    return hashlib.blake2b(table.digest.encode() + rows.tobytes(), digest_size=16).hexdigest()
+
+
+def _mlflow_type(kind: str) -> str:
+    for part, name in (("bool", "boolean"), ("int", "long"), ("float", "double"), ("datetime", "datetime")):
+        if part in kind.lower():
+            return name
+    return "string"
+
+
+def _provenance() -> dict[str, str]:
+    """Where the run comes from: user, command, git commit and state, package versions."""
+    tags = {f"version.{package}": version(package) for package in PACKAGES}
+    tags |= {"mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    tags["mlflow.source.name"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    if commit:
+        tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changes else "false"}
+    return tags
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
