@@ -75,10 +75,10 @@ def test_an_own_folder_of_groups(cli: Cli, tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- mistakes: one line each, exit code 2
 def refusal(done: Done) -> str:
-    """The one line of an error; notes on the data may stand before it."""
+    """The one line of an error; notes on the data and the network may stand before it."""
     *notes, line = done.err.splitlines()
     assert (done.code, done.out) == (2, "")
-    assert all(note.startswith(("task: ", "iris: ", "diabetes: ", "t: ")) for note in notes)
+    assert all(note.startswith(("task: ", "iris: ", "diabetes: ", "t: ", "mlp: ")) for note in notes)
     return line.removeprefix("error: ")
 
 
