@@ -25,9 +25,9 @@ from pipeline.optim import Span
 from pipeline.tracking import Tracker
 from pipeline.types import Task
 
-# multiply-adds of a mini-batch's forward pass from which a second torch thread gains: below it waiting for each
-# other costs more; measured on two cores with 64 to 1024 rows and 2 to 4 layers of 64 to 1024 units
-THREADED_WORK = 100_000_000
+# multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
+# fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them
+THREADED_WORK = 500_000_000
 
 
 class Fit(NamedTuple):
