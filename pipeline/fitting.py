@@ -115,7 +115,7 @@ def fit(
 ) -> Fit:
     """Train to the end, an early stop or an interruption; `resume` starts from the checkpoint, if there is one."""
     asked, higher = module.config.trainer, module.span.higher_is_better
-    history = History(lambda row: tracker.metrics(row, step=int(row["epoch"])))
+    history = History(lambda row: _track(row, tracker))
     checkpoint = Checkpoint(checkpoint_file, asked, clock, higher_is_better=higher)
     stopping = []
     if asked.patience is not None:
@@ -149,4 +149,8 @@ def _restore(path: Path, history: History, checkpoint: Checkpoint, tracker: Trac
     history.load_state_dict(states[history.state_key])
     checkpoint.load_state_dict(states[checkpoint.state_key])
     for row in history.rows:
-        tracker.metrics(row, step=int(row["epoch"]))
+        _track(row, tracker)
+
+
+def _track(row: Row, tracker: Tracker) -> None:
+    tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))

@@ -34,8 +34,8 @@ def experiment_note(table: Table) -> str:
     return (
         f"**{table.name}**: {table.task}, {table.n_rows} rows, {table.frame.shape[1]} features, "
         f"target {', '.join(f'`{name}`' for name in table.targets)}.\n\n"
-        f"Source: `{table.source}`. Compare runs by `test/…` (once a run, with 95 % intervals) "
-        "and `val/…` (once an epoch); the settings are the params."
+        f"Source: `{table.source}`. Compare runs by `test/…` (once a run, with 95 % intervals), "
+        "`val/…` (once an epoch) and `val_best/…` (at the best epoch); the settings are the params."
     )
 
 
@@ -88,7 +88,8 @@ def record_end(
     tracker.file("predictions/test.parquet", parquet)
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
         tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
-    tracker.metrics({f"best/{name}": value for name, value in result.val.items()} | {"best/epoch": result.best_epoch})
+    at_best = {f"val_best/{name.removeprefix('val/')}": value for name, value in result.val.items()}
+    tracker.metrics(at_best | {"best_epoch": result.best_epoch})
     tracker.tags({"status": result.status.lower(), "mlflow.note.content": _run_note(config, table, result)})
 
 

@@ -10,9 +10,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, TrackingError
 from pipeline.tracking import connect, is_remote, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 START_SECONDS = 60  # longest start of a server that is not broken, on a busy machine
 
@@ -27,11 +31,11 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
     if is_remote(root):
         raise TrackingError(f"MLFLOW_TRACKING_URI: the runs are on {tracking_uri(root)}, open that address")
     _require_free(port)
-    connect(root).search_experiments(max_results=1)  # makes a new database, or says why it cannot be used
+    place = _newest_runs(connect(root))  # also makes a new database, or says why it cannot be used
     server = subprocess.Popen(_command(root, port), env=_environment(), start_new_session=True)
     try:
         _await(server, port)
-        announce(f"MLflow UI at http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C stops it)")
+        announce(f"MLflow UI at http://127.0.0.1:{port}/#/{place}?workflowType=machine_learning (Ctrl-C stops it)")
         signal.signal(signal.SIGTERM, _raise_interrupt)
         server.wait()
     except KeyboardInterrupt:
@@ -40,6 +44,13 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
         _stop(server)
     if server.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
         raise TrackingError(f"the MLflow server ended by itself with code {server.returncode}")
+
+
+def _newest_runs(client: "MlflowClient") -> str:
+    """The page of the experiment with the newest run: MLflow's own start page shows language-model traces first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)
+    return f"experiments/{newest[0].info.experiment_id}/runs" if newest else "experiments"
 
 
 def _command(root: str, port: int) -> list[str]:

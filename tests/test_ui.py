@@ -32,14 +32,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_ui(root: Path, port: int) -> subprocess.Popen[str]:
-    """The command as a user runs it, once it has said that the UI is there."""
+def start_ui(root: Path, port: int, page: str) -> subprocess.Popen[str]:
+    """The command as a user runs it, once it has said that the UI is there and which page to open."""
     command = [sys.executable, "-m", "pipeline", "ui", f"tracking.root={root}", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("MLflow UI at"):
-            address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+            address = f"http://127.0.0.1:{port}/#/{page}?workflowType=machine_learning"
             assert line == f"MLflow UI at {address} (Ctrl-C stops it)\n"
             return process
     raise AssertionError("the UI did not start")
@@ -57,7 +57,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_ui_stops_cleanly_with_all_its_processes(root: Path, number: signal.Signals) -> None:
     port = free_port()
-    process = start_ui(root, port)
+    process = start_ui(root, port, "experiments")
     assert stop(process, number) == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0  # nobody listens any more
@@ -87,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, s
     root = tmp_path_factory.mktemp("ui") / "mlruns"
     result = train(load_config(["data=wine", "trainer.max_epochs=20", f"tracking.root={root}"]))
     port = free_port()
-    process = start_ui(root, port)
+    process = start_ui(root, port, "experiments/1/runs")
     yield f"http://127.0.0.1:{port}", "1", result.run_id
     stop(process, signal.SIGINT)
 
@@ -110,7 +110,7 @@ class TestInABrowser:
         """Open a place of the run's experiment anew, so that nothing of the last page is taken for it."""
         address, experiment, _ = site
         page.goto("about:blank")
-        page.goto(f"{address}/#/experiments/{experiment}/runs{place}")
+        page.goto(f"{address}/#/experiments/{experiment}/runs{place}?workflowType=machine_learning")
 
     def see(self, page: "Page", *texts: str) -> None:
         for text in texts:
