@@ -207,10 +207,8 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     out.print(
         f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
     )
-    if result.status == "KILLED":
-        out.print(
-            f"stopped early; go on with: pipeline train --resume {result.run_id}{root}",
-            soft_wrap=True,
-        )
+    program = "python -m pipeline" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    if result.status == "KILLED" and result.run_id:
+        out.print(f"stopped early; go on with: {program} train --resume {result.run_id}{root}", soft_wrap=True)
     if result.run_id:
-        out.print(f"run {result.run_id}; look at it with: pipeline ui{root}", soft_wrap=True)
+        out.print(f"run {result.run_id}; look at it with: {program} ui{root}", soft_wrap=True)

@@ -197,7 +197,7 @@ def test_ctrl_c_in_the_command_line_ends_with_130_and_a_killed_run(root: Path) -
     assert process.returncode == 130
     assert "Traceback" not in err
     (run_id,) = [folder.name for folder in (root / "checkpoints").iterdir()]
-    assert f"go on with: pipeline train --resume {run_id}" in out
+    assert f"go on with: python -m pipeline train --resume {run_id}" in out
     run = connect(str(root)).get_run(run_id)
     assert (run.info.status, run.data.tags["status"]) == ("KILLED", "killed")
     assert "test/accuracy" in run.data.metrics
