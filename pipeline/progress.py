@@ -13,6 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.loop import History
+
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
 
 
@@ -36,8 +38,6 @@ class ProgressReport(pl.Callback):
         self._bar.start()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from pipeline.loop import History
-
         rows = next(callback.rows for callback in trainer.callbacks if isinstance(callback, History))  # type: ignore[attr-defined]
         if not rows:
             return

@@ -1,0 +1,53 @@
+"""What is said while training: a bar in a terminal, lines elsewhere."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from pipeline import progress
+from pipeline.progress import ProgressReport
+from pipeline.train import train
+from tests.conftest import quick
+
+
+def said(*overrides: str, terminal: bool) -> str:
+    """What a run of four epochs shows."""
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=160, highlight=False)
+    config = quick("trainer.max_epochs=4", *overrides)
+    train(config, [ProgressReport(console, monitor=config.trainer.monitor)])
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_without_a_terminal_a_line_tells_epoch_loss_metric_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    lines = said("trainer.monitor=val/accuracy", terminal=False).splitlines()
+    assert len(lines) == 4
+    numbers = r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+  at most \d+ s left"
+    for epoch, line in enumerate(lines, 1):
+        assert re.fullmatch(f"epoch {epoch}/4  {numbers}", line)
+
+
+def test_without_a_terminal_lines_come_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 3600)
+    assert said(terminal=False) == ""
+
+
+def test_in_a_terminal_a_bar_tells_the_same_and_is_gone_at_the_end() -> None:
+    shown = said("trainer.monitor=val/accuracy", terminal=True)
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
+    assert "4/4" in plain
+    assert re.search(r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+", plain)
+    assert shown.rstrip().endswith("\x1b[2K")  # the line is cleared
+    assert "\x1b[?25h" in shown  # the cursor is shown again
+
+
+def test_the_bar_is_taken_away_when_training_fails() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    report = ProgressReport(console, monitor="val/loss")
+    with pytest.raises(Exception, match="the training loss is"):
+        train(quick("optimizer=sgd", "optimizer.lr=1e30", "model.batch_norm=false"), [report])
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[?25h" in console.file.getvalue()
