@@ -65,4 +65,4 @@ def test_settings_are_flat_params() -> None:
     ],
 )
 def test_columns_have_mlflows_types(values: object, kind: str) -> None:
-    assert _mlflow_type(str(pd.Series(values).dtype)) == kind  # type: ignore[call-overload]
+    assert _mlflow_type(str(pd.Series(values).dtype)) == kind
