@@ -1,6 +1,6 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train ui sync test check clean
+.PHONY: help setup train ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,9 @@ sync: setup ## write what could not be tracked while the server was away
 
 test: setup ## run the tests: make test ARGS="-k resume"
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## measure speed, as ratios: make bench ARGS="steps reading"
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 check: setup ## lint, format and types
 	@$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""A pipeline for tables: a table goes in; a trained, tracked, tuned and served network comes out."""
+"""A pipeline for tables: a table goes in; a trained, evaluated and tracked network comes out."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STARTED = time.perf_counter()
 
 app = typer.Typer(
-    help="A table goes in; a trained, tracked, tuned and served neural network comes out.",
+    help="A table goes in; a trained, evaluated and tracked neural network comes out.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -182,8 +182,6 @@ def _listen(console: "Console") -> None:
     own = logging.getLogger("pipeline")
     own.setLevel(logging.INFO)
     own.handlers, own.propagate = [Lines()], False
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
 
 
@@ -192,7 +190,7 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.metrics import CLASSIFICATION, REGRESSION
+    from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
     from pipeline.tracking import root_override
 
     root = root_override(config.tracking.root)
@@ -201,7 +199,7 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for name, (value, low, high) in result.test.items():
-        table.add_row(labels[name].label, f"{value:.4g}", f"{low:.4g} to {high:.4g}")
+        table.add_row(labels[name].label, shown(value), f"{shown(low)} to {shown(high)}")
     out = Console(highlight=False)
     out.print(table)
     out.print(

@@ -1,5 +1,6 @@
 """One fit: Lightning's Trainer for a config, the module it trains, and the callbacks that go along."""
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,10 @@ from pipeline.types import Task
 # multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
 # fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them
 THREADED_WORK = 500_000_000
+
+
+# what a run has to say it says itself; Lightning's own loggers add advice and advertisements
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
 class Fit(NamedTuple):

@@ -32,6 +32,7 @@ class Metric:
     label: str
     higher_is_better: bool
     function: MetricFunction
+    biased: bool = False  # resampling alone raises it; it is never negative
 
 
 def accuracy(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -128,7 +129,7 @@ CLASSIFICATION = {
         Metric("roc_auc", "ROC AUC", True, roc_auc),
         Metric("log_loss", "Log loss", False, log_loss),
         Metric("brier", "Brier score", False, brier),
-        Metric("ece", "Calibration error", False, ece),
+        Metric("ece", "Calibration error", False, ece, biased=True),
     )
 }
 REGRESSION = {
@@ -147,6 +148,11 @@ def metrics_of(task: Task) -> dict[str, Metric]:
     return REGRESSION if task == "regression" else CLASSIFICATION
 
 
+def shown(value: float) -> str:
+    """A metric's value for people: four digits, thousands in full."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def compute_metrics(task: Task, y: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     """Return the value of each of the task's metrics on all rows; nan where a metric is undefined."""
     y, prediction = _checked(task, y, prediction)
@@ -160,7 +166,7 @@ def bootstrap(
     """Return each metric's value and percentile interval over rows (Efron & Tibshirani 1993, chapter 13).
 
     Resamples on which a metric is undefined are left out. Where resampling biases a metric, as it does the
-    calibration error, the interval need not hold the value.
+    calibration error, the bias is taken off the interval (chapter 10).
     """
     y, prediction = _checked(task, y, prediction)
     values = compute_metrics(task, y, prediction)
@@ -168,7 +174,8 @@ def bootstrap(
     for weights in _resamples(len(y), seed):
         for name, metric in metrics_of(task).items():
             resampled[name].append(metric.function(y, prediction, weights))
-    return {name: _interval(values[name], np.concatenate(resampled[name]), level) for name in values}
+    metrics = metrics_of(task)
+    return {name: _interval(metrics[name], values[name], np.concatenate(resampled[name]), level) for name in values}
 
 
 def _checked(task: Task, y: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,10 +199,12 @@ def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
         yield chunk
 
 
-def _interval(value: float, resampled: np.ndarray, level: float) -> Interval:
+def _interval(metric: Metric, value: float, resampled: np.ndarray, level: float) -> Interval:
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         return Interval(value, np.nan, np.nan)
+    if metric.biased:
+        defined = np.maximum(defined - (defined.mean() - value), 0)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 

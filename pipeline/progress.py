@@ -60,7 +60,7 @@ class ProgressReport(pl.Callback):
     def _left(self, trainer: pl.Trainer) -> str:
         done = trainer.current_epoch + 1 - self._first_epoch
         seconds = (time.monotonic() - self._start) / done * ((trainer.max_epochs or 0) - trainer.current_epoch - 1)
-        return f"at most {seconds:.0f} s left"
+        return f"about {seconds:.0f} s left if every epoch runs"
 
     def _stop(self) -> None:
         if self._bar is not None:

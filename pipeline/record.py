@@ -16,7 +16,7 @@ from pipeline.compose import to_yaml
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.evaluate import Evaluation, predictions_parquet
-from pipeline.metrics import metrics_of
+from pipeline.metrics import metrics_of, shown
 from pipeline.tracking import Dataset, Tracker, config_file
 from pipeline.types import Result, Table
 
@@ -97,7 +97,7 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
     """Markdown for the run's page: what was asked and what was reached."""
     labels = metrics_of(table.task)
     rows = [
-        f"| {labels[name].label} | {value:.4g} | {low:.4g} to {high:.4g} |"
+        f"| {labels[name].label} | {shown(value)} | {shown(low)} to {shown(high)} |"
         for name, (value, low, high) in result.test.items()
     ]
     asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {config.optimizer.lr:g}"

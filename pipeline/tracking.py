@@ -266,9 +266,10 @@ def run_config(root: str, run_id: str) -> str:
     Raises:
         TrackingError: there is no such run, or it is over.
     """
-    client = connect(root)
+    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
+        raise TrackingError(f"run '{run_id}': there are no runs under {root}")
     try:
-        run = client.get_run(run_id)
+        run = connect(root).get_run(run_id)
     except Exception as error:
         raise TrackingError(f"run '{run_id}': not in {tracking_uri(root)} ({first_line(error)})") from error
     if run.info.status == "FINISHED":

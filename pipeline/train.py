@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -76,7 +77,7 @@ def train(
             tracker.end(result.status)
     if overhead := clock.overhead():
         logger.info(overhead)
-    return result
+    return replace(result, seconds=clock.total())
 
 
 def _load(config: Config) -> TableDataModule:

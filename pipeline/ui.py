@@ -10,13 +10,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, TrackingError
 from pipeline.tracking import connect, is_remote, tracking_uri
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 START_SECONDS = 60  # longest start of a server that is not broken, on a busy machine
 
@@ -31,7 +27,7 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
     if is_remote(root):
         raise TrackingError(f"MLFLOW_TRACKING_URI: the runs are on {tracking_uri(root)}, open that address")
     _require_free(port)
-    place = _newest_runs(connect(root))  # also makes a new database, or says why it cannot be used
+    place = _newest_runs(root)  # also makes a new database, or says why it cannot be used
     server = subprocess.Popen(_command(root, port), env=_environment(), start_new_session=True)
     try:
         _await(server, port)
@@ -46,8 +42,9 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
         raise TrackingError(f"the MLflow server ended by itself with code {server.returncode}")
 
 
-def _newest_runs(client: "MlflowClient") -> str:
+def _newest_runs(root: str) -> str:
     """The page of the experiment with the newest run: MLflow's own start page shows language-model traces first."""
+    client = connect(root)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     newest = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)
     return f"experiments/{newest[0].info.experiment_id}/runs" if newest else "experiments"

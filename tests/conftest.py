@@ -1,5 +1,6 @@
 """What tests share: a folder of their own, a tracking store that is made once, the command line in this process."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    own = logging.getLogger("pipeline")  # the command line gives it a handler of its own
+    own.handlers, own.propagate = [], True
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 
 from pipeline.cli import main
 from pipeline.compose import load_config, validate
+from pipeline.tracking import connect
 from tests.conftest import Done, write_csv
 
 Cli = Callable[..., Done]
@@ -212,6 +213,7 @@ def test_no_gpu(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("run_id", ["abc", "0" * 32])
 def test_a_run_that_is_not_there(cli: Cli, root: Path, run_id: str) -> None:
+    connect(str(root))
     line = f"run '{run_id}': not in sqlite:///{root}/mlflow.db (Run with id={run_id} not found)"
     assert refusal(cli("train", "--resume", run_id)) == line
     assert refusal(cli("train", "--resume", run_id, f"tracking.root={root}")) == line
@@ -219,7 +221,13 @@ def test_a_run_that_is_not_there(cli: Cli, root: Path, run_id: str) -> None:
 
 def test_an_empty_run_id_starts_no_run(cli: Cli, root: Path) -> None:
     """As of `--resume "$RUN"` where RUN is not set."""
+    connect(str(root))
     assert refusal(cli("train", "--resume", "")).startswith(f"run '': not in sqlite:///{root}/mlflow.db")
+
+
+def test_a_run_where_there_are_none_makes_no_store(cli: Cli) -> None:
+    assert refusal(cli("train", "--resume", "abc")) == "run 'abc': there are no runs under mlruns"
+    assert not Path("mlruns").exists()
 
 
 def test_a_port_in_use(cli: Cli) -> None:

@@ -25,7 +25,7 @@ def test_without_a_terminal_a_line_tells_epoch_loss_metric_and_time_left(monkeyp
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     lines = said("trainer.monitor=val/accuracy", terminal=False).splitlines()
     assert len(lines) == 4
-    numbers = r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+  at most \d+ s left"
+    numbers = r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+  about \d+ s left if every epoch runs"
     for epoch, line in enumerate(lines, 1):
         assert re.fullmatch(f"epoch {epoch}/4  {numbers}", line)
 
