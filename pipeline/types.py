@@ -1,14 +1,16 @@
 """The records that pass between the parts: a table, its splits, its arrays, what it is, what came of it."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 Task = Literal["binary", "multiclass", "regression"]
+GATHERED_BYTES = 8 * 2**20  # of rows put together at a time, so that no second whole array stands in memory
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Table:
 
     `frame` holds the feature columns, `targets` one column a target, `group` and `time` the columns that
     steer the split (None where not asked for). `n_given_test` last rows came from a test file of their own.
+    Once the features are prepared, `frame` has columns and types but no rows, and `group` and `time` are None.
     """
 
     name: str
@@ -62,6 +65,40 @@ class Arrays(NamedTuple):
     num: np.ndarray
     cat: np.ndarray
     y: np.ndarray
+
+
+class Gathered(NamedTuple):
+    """Rows of an array, in an order of their own, put together when they are needed."""
+
+    source: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.rows), *self.source.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The rows in order, some at a time, each block C-contiguous."""
+        for rows in np.array_split(self.rows, self._n_blocks()):
+            yield np.ascontiguousarray(self.source[rows])
+
+    def whole(self) -> np.ndarray:
+        """All rows as one array."""
+        whole = np.empty(self.shape, self.dtype)
+        for part, block in zip(np.array_split(whole, self._n_blocks()), self.blocks(), strict=True):
+            part[...] = block
+        return whole
+
+    def _n_blocks(self) -> int:
+        return 1 + self.nbytes // GATHERED_BYTES
 
 
 class Interval(NamedTuple):

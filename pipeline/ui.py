@@ -28,11 +28,11 @@ def serve_ui(root: str, port: int, announce: Callable[[str], None]) -> None:
         raise TrackingError(f"MLFLOW_TRACKING_URI: the runs are on {tracking_uri(root)}, open that address")
     _require_free(port)
     place = _newest_runs(root)  # also makes a new database, or says why it cannot be used
+    signal.signal(signal.SIGTERM, _raise_interrupt)  # before anyone is told that the UI is there
     server = subprocess.Popen(_command(root, port), env=_environment(), start_new_session=True)
     try:
         _await(server, port)
         announce(f"MLflow UI at http://127.0.0.1:{port}/#/{place}?workflowType=machine_learning (Ctrl-C stops it)")
-        signal.signal(signal.SIGTERM, _raise_interrupt)
         server.wait()
     except KeyboardInterrupt:
         pass

@@ -13,9 +13,10 @@ from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pipeline.config import Preprocess
-from pipeline.data.preprocess import DATE_PARTS, Preprocessor, fit_scaling
+from pipeline.data.preprocess import DATE_PARTS, Preprocessor
+from pipeline.data.scaling import fit_scaling
 from pipeline.errors import DataError
-from pipeline.types import Table
+from pipeline.types import Arrays, Table
 from tests.conftest import mixed_frame
 
 SCALINGS = ["standard", "robust", "quantile", "none"]
@@ -35,6 +36,11 @@ def table_of(frame: pd.DataFrame, targets: pd.DataFrame | None = None) -> Table:
 def fitted(frame: pd.DataFrame, n_train: int | None = None, **fields: Any) -> Preprocessor:
     """Learned from the first rows of a frame."""
     return Preprocessor(config(**fields)).fit(table_of(frame), np.arange(n_train or len(frame)))
+
+
+def rows_of(preprocessor: Preprocessor, table: Table, rows: np.ndarray) -> Arrays:
+    """Prepared rows of a table."""
+    return Arrays(*(array[rows] for array in preprocessor.arrays(lambda name: table.frame[name], table.targets)))
 
 
 def message(preprocessor: Preprocessor, frame: pd.DataFrame) -> str:
@@ -84,11 +90,11 @@ def test_absurd_values_in_other_rows_change_nothing_learned(scaling: str) -> Non
     assert [number.fill for number in first.numbers_] == [number.fill for number in second.numbers_]
     np.testing.assert_array_equal(first.target_center_, second.target_center_)
     np.testing.assert_array_equal(first.target_scale_, second.target_scale_)
-    for before, after in zip(first.arrays(one, train), second.arrays(two, train), strict=True):
+    for before, after in zip(rows_of(first, one, train), rows_of(second, two, train), strict=True):
         np.testing.assert_array_equal(before, after)
     for before, after in zip(first.transform(clean), second.transform(clean), strict=True):
         np.testing.assert_array_equal(before, after)
-    assert all(np.isfinite(array).all() for array in second.arrays(two, others))
+    assert all(np.isfinite(array).all() for array in rows_of(second, two, others))
 
 
 # ---------------------------------------------------------------- scaling
@@ -373,7 +379,7 @@ def test_rows_are_prepared_one_by_one_as_together() -> None:
 def test_shapes_and_types_are_those_of_features() -> None:
     table = table_of(features())
     preprocessor = Preprocessor(config()).fit(table, np.arange(100))
-    arrays = preprocessor.arrays(table, np.arange(40, 90))
+    arrays = rows_of(preprocessor, table, np.arange(40, 90))
     assert [array.dtype for array in arrays] == [np.dtype(kind) for kind in ("float32", "int64", "float32")]
     assert arrays.num.shape == (50, preprocessor.features_.n_num)
     assert arrays.cat.shape == (50, len(preprocessor.features_.cardinalities))
@@ -451,13 +457,14 @@ def test_regression_targets_are_standardised_by_the_training_rows() -> None:
     table = table_of(pd.DataFrame({"x": range(100)}), pd.DataFrame(y, columns=["a", "b"]))
     preprocessor = Preprocessor(config()).fit(table, np.arange(60))
     expected = StandardScaler().fit(y[:60]).transform(y)
-    np.testing.assert_allclose(preprocessor.arrays(table, np.arange(100)).y, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rows_of(preprocessor, table, np.arange(100)).y, expected, rtol=1e-5, atol=1e-6)
     assert preprocessor.features_.n_outputs == 2
 
 
 def test_a_target_constant_in_the_training_rows_is_only_shifted() -> None:
     table = table_of(pd.DataFrame({"x": range(4)}), pd.DataFrame({"y": [5.0, 5.0, 5.0, 7.0]}))
-    assert Preprocessor(config()).fit(table, np.arange(3)).arrays(table, np.arange(4)).y[:, 0].tolist() == [0, 0, 0, 2]
+    preprocessor = Preprocessor(config()).fit(table, np.arange(3))
+    assert rows_of(preprocessor, table, np.arange(4)).y[:, 0].tolist() == [0, 0, 0, 2]
 
 
 @pytest.mark.parametrize(("task", "n_outputs"), [("binary", 1), ("multiclass", 3)])
@@ -466,8 +473,8 @@ def test_classes_stay_codes_and_are_counted(task: Any, n_outputs: int) -> None:
     codes = pd.DataFrame({"y": np.arange(12) % n_classes})
     table = Table("t", "", "", pd.DataFrame({"x": range(12)}), codes, task, ("a", "b", "c")[:n_classes])
     preprocessor = Preprocessor(config()).fit(table, np.arange(7))
-    assert preprocessor.arrays(table, np.arange(12)).y.tolist() == codes["y"].tolist()
+    assert rows_of(preprocessor, table, np.arange(12)).y.tolist() == codes["y"].tolist()
     assert preprocessor.features_.n_outputs == n_outputs
     assert preprocessor.features_.class_counts == tuple(np.bincount(codes["y"][:7]))
-    preprocessor.arrays(table, np.arange(12)).y[:] = 9
+    rows_of(preprocessor, table, np.arange(12)).y[:] = 9
     assert table.targets["y"].max() < 9

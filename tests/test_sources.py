@@ -1,6 +1,7 @@
 """Sources: what is read, what is inferred, and each thing that is refused, word for word."""
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ from pipeline.data.sources import load_table
 from pipeline.errors import DataError
 from pipeline.types import Table
 from tests.conftest import mixed_frame, write_csv
+from tests.test_preprocess import rows_of
 
 DEFAULTS = load_config(["data=csv", "data.path=table.csv", "data.target=y"]).data.model_dump()
 PREPROCESS = Preprocess(scaling="standard", min_frequency=5, max_onehot=9)
@@ -176,7 +178,7 @@ def test_csv_gzip_and_parquet_give_the_same_arrays(target: str) -> None:
     for table in tables:
         assert (table.task, table.classes, table.name) == (tables[0].task, tables[0].classes, "t")
         other = Preprocessor(PREPROCESS).fit(table, rows)
-        for one, two in zip(first.arrays(tables[0], rows), other.arrays(table, rows), strict=True):
+        for one, two in zip(rows_of(first, tables[0], rows), rows_of(other, table, rows), strict=True):
             np.testing.assert_array_equal(one, two)
 
 
@@ -222,7 +224,9 @@ def test_a_frame_of_extension_dtypes_is_learned_from_as_it_is() -> None:
     plain = load(pd.DataFrame({name: PLAIN[name] for name in EXTENSION} | {"y": list("pqpq")}), "plain.parquet")
     table = Table("t", "", "", frame, plain.targets, "binary", plain.classes)
     config = PREPROCESS.model_copy(update={"min_frequency": 1})
-    one, two = (Preprocessor(config).fit(each, np.arange(4)).arrays(each, np.arange(4)).num for each in (plain, table))
+    one, two = (
+        rows_of(Preprocessor(config).fit(each, np.arange(4)), each, np.arange(4)).num for each in (plain, table)
+    )
     np.testing.assert_array_equal(one, two)
 
 
@@ -681,3 +685,20 @@ def test_categorical_numbers_may_be_text_in_the_test_file() -> None:
 def test_a_class_that_only_the_test_file_has_is_a_class() -> None:
     write("a,t,when,y\n1,u,2020-01-01,r\n", "test.csv")
     assert load(TRAIN, test_path="test.csv").classes == ("p", "q", "r")
+
+
+def test_text_in_a_number_target_is_refused_instead_of_making_every_value_a_class(tmp_path: Path) -> None:
+    values = [f"{0.5 + row}" for row in range(99)]
+    values[57] = "abc"
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{row},{value}\n" for row, value in enumerate(values)))
+    message = (
+        "column 'y': 1 of 99 values are not numbers, first is 'abc' in row 58; "
+        "correct them, or set data.task=classification if all are labels"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        load_table(load_config(["data=csv", "data.path=t.csv", "data.target=y"]).data)
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^data\.path: is a folder, not a file, got '\.'$"):
+        load_table(load_config(["data=csv", "data.path=.", "data.target=y"]).data)

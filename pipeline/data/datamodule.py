@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipeline.config import Config
+from pipeline.data.prepared import prepare
 from pipeline.data.preprocess import Preprocessor
-from pipeline.data.sources import load_table
-from pipeline.data.splits import split_table
 from pipeline.types import Arrays, Features, Splits, Table
 
 BLOCK_BYTES = 16 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call
@@ -105,14 +104,13 @@ class TableDataModule(pl.LightningDataModule):
         self.config = config
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split and prepare, once; raises DataError."""
+        """Read, split and prepare, once, or take what is kept; raises DataError."""
         if hasattr(self, "train"):
             return
-        self.table = load_table(self.config.data)
-        self.splits = split_table(self.table, self.config.data)
-        self.preprocessor = Preprocessor(self.config.preprocess).fit(self.table, self.splits.train)
+        prepared = prepare(self.config)
+        self.table, self.splits, self.preprocessor = prepared.table, prepared.splits, prepared.preprocessor
+        self.train, self.val, self.test = prepared.train, prepared.val, prepared.test
         self.features = self.preprocessor.features_
-        self.train, self.val, self.test = (self.preprocessor.arrays(self.table, rows) for rows in self.splits)
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Targets of `rows` as metrics take them: codes (N,), or values (N, T) in the target's own unit."""

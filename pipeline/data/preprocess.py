@@ -1,97 +1,20 @@
 """From a frame's columns to float and code arrays; everything is learned on the training rows alone."""
 
-import sys
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import Preprocess
 from pipeline.data.columns import as_moments, as_numbers, as_text, is_datetime, is_number, row_of, text_codes
+from pipeline.data.scaling import Scaling, fit_scaling, scaling_from_dict, unit_of
 from pipeline.errors import DataError
 from pipeline.types import Arrays, Features, Table
 
-SMOOTH_BOUND = 3.0  # RealMLP, Holzmüller et al. 2024, section 3: f(x) = x / sqrt(1 + (x/3)²)
-LARGEST = 1e6  # a scaled value beyond it is taken as it, so that no sum in float32 overflows
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-SMALLEST_QUANTILE = 1e-290  # nearer to 0 it is taken as 0: slopes between neighbours stay finite
-N_QUANTILES = 1000  # as scikit-learn's QuantileTransformer
-SCORE_BOUND = 1e-7  # ranks are kept this far from 0 and 1, where the normal scores are infinite
 EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("s")  # the nanoseconds that are the default end in 2262
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
-
-
-# ---------------------------------------------------------------- scaling of one column
-@dataclass(frozen=True)
-class Affine:
-    """(x − center) · scale, at most `bound` from 0; smooth clipping at ±3 where asked for."""
-
-    center: float
-    scale: float
-    smooth: bool = False
-    bound: float = LARGEST
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what overflows lies beyond the bound
-            z = np.clip((x - self.center) * self.scale, -self.bound, self.bound)
-        return z / np.sqrt(1 + (z / SMOOTH_BOUND) ** 2) if self.smooth else z
-
-
-@dataclass(frozen=True)
-class Interpolation:
-    """Piecewise linear from quantiles of the training rows to normal scores."""
-
-    points: np.ndarray
-    scores: np.ndarray
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        z: np.ndarray = np.interp(x, self.points, self.scores)
-        return z
-
-
-Scaling = Affine | Interpolation
-
-
-def fit_scaling(kind: str, x: np.ndarray) -> Scaling:
-    """The scaling `kind` learned on training values x (N,), none missing."""
-    if kind == "none":
-        return Affine(0.0, 1.0, bound=LARGEST_FLOAT32)
-    unit = _unit(x)
-    if kind == "quantile":
-        return _fit_quantiles(x / unit, unit)
-    if kind == "robust":
-        return _fit_robust(x / unit, unit)
-    z = x / unit
-    return Affine(float(z.mean()) * unit, _inverse(z.std(), unit))
-
-
-def _fit_robust(x: np.ndarray, unit: float) -> Affine:
-    """Median and quartiles; half the range where the quartiles agree (RealMLP, appendix A)."""
-    low, first, median, third, high = np.quantile(x, [0, 0.25, 0.5, 0.75, 1])
-    width = third - first if third > first else (high - low) / 2
-    return Affine(float(median) * unit, _inverse(width, unit), smooth=True)
-
-
-def _fit_quantiles(x: np.ndarray, unit: float) -> Interpolation:
-    from scipy.special import ndtri
-
-    ranks = np.linspace(0, 1, min(N_QUANTILES, len(x)))
-    quantiles = np.quantile(x, ranks) * unit
-    quantiles[np.abs(quantiles) < SMALLEST_QUANTILE] = 0
-    points, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
-    middle = (ranks[first] + ranks[first + counts - 1]) / 2  # a value that fills several ranks gets their middle
-    return Interpolation(points, ndtri(np.clip(middle, SCORE_BOUND, 1 - SCORE_BOUND)))
-
-
-def _unit(x: np.ndarray) -> float:
-    """The power of two, by which division is exact, that brings the largest of x to [1, 2): no statistic overflows."""
-    return float(np.ldexp(1.0, np.frexp(np.abs(x).max())[1] - 1))
-
-
-def _inverse(width: float, unit: float) -> float:
-    """1 / (width · unit); 1 for a column that does not vary."""
-    return min(1 / float(width) / unit, sys.float_info.max) if width > 0 else 1.0
 
 
 # ---------------------------------------------------------------- one column
@@ -112,14 +35,14 @@ class Number:
     def key(self) -> Key:
         return self.name, self.part
 
-    def encode(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Scaled values (N,) with missing ones filled, and where they were missing (N,)."""
-        x = numbers_of(_column(frame, self.name), self.part)
+        x = numbers_of(column, self.part)
         infinite = np.isinf(x)
         if infinite.any():
             raise DataError(f"column '{self.name}': infinite value in row {row_of(infinite)}")
         missing = np.isnan(x)
-        return self.scaling.apply(np.where(missing, self.fill, x)), missing
+        return self.scaling.apply(np.where(missing, self.fill, x) if missing.any() else x), missing
 
 
 @dataclass(frozen=True)
@@ -139,9 +62,9 @@ class Category:
     def key(self) -> Key:
         return self.name, None
 
-    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+    def encode(self, column: pd.Series) -> np.ndarray:
         """Codes (N,) of the column."""
-        codes, labels = text_codes(_column(frame, self.name))
+        codes, labels = text_codes(column)
         known = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(labels, dtype=object)) + 1
         missing = self.n_codes - 1 if self.missing_level else 0
         return np.append(known, missing)[codes]  # type: ignore[no-any-return]  # −1, missing, takes the last
@@ -182,8 +105,8 @@ class Preprocessor:
         self.numbers_: list[Number] = []
         self.categories_: list[Category] = []
         self.dropped_: list[str] = []
-        for name, column in table.frame.iloc[rows].items():
-            if not self._fit_column(str(name), column):
+        for name, column in table.frame.items():
+            if not self._fit_column(str(name), column.iloc[rows]):
                 self.dropped_.append(str(name))
         if not self.numbers_ and not self.categories_:
             raise DataError("no feature column varies in the training rows")
@@ -203,27 +126,17 @@ class Preprocessor:
         Raises:
             DataError: a column is absent, or holds text or infinite values where numbers were.
         """
-        features = self._fitted()
-        num = np.zeros((len(frame), features.n_num), np.float32)
-        cat = np.zeros((len(frame), len(features.cardinalities)), np.int64)
-        slots = self.slots()
-        for position, number in enumerate(self.numbers_):
-            num[:, position], missing = number.encode(frame)
-            if number.indicator:
-                num[:, slots[number.key][-1]] = missing
-        for category in self._onehot():
-            codes = category.encode(frame)
-            known = np.flatnonzero(codes)
-            num[known, slots[category.key][0] + codes[known] - 1] = 1
-        for position, category in enumerate(self._embedded()):
-            cat[:, position] = category.encode(frame)
-        return num, cat
+        return self._transform(lambda name: _column(frame, name), len(frame), "C")
 
-    def arrays(self, table: Table, rows: np.ndarray) -> Arrays:
-        """Prepared `rows` of a table with their targets, regression targets standardised."""
-        num, cat = self.transform(table.frame.iloc[rows])
-        y = table.targets.iloc[rows].to_numpy(copy=True)  # pandas' own memory may be read-only, torch wants it writable
-        if table.task != "regression":
+    def arrays(self, take: Callable[[str], pd.Series], targets: pd.DataFrame) -> Arrays:
+        """Prepared rows of a table, with its targets, those of a regression standardised.
+
+        Each column is asked of `take` once, which may then let go of it, and the arrays are laid out column by column,
+        which takes memory as they are filled: at no time do both stand there whole.
+        """
+        num, cat = self._transform(take, len(targets), "F")
+        y = targets.to_numpy()
+        if self._fitted().task != "regression":
             return Arrays(num, cat, y[:, 0])
         return Arrays(num, cat, ((y - self.target_center_) / self.target_scale_).astype(np.float32))
 
@@ -244,6 +157,65 @@ class Preprocessor:
         for position, category in enumerate(self._embedded()):
             found[category.name] = ([], [position])
         return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was learned, as JSON can hold it; `from_dict` makes a preprocessor equal to this one of it."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "numbers": [vars(number) | {"scaling": number.scaling.to_dict()} for number in self.numbers_],
+            "categories": [vars(category) | {"levels": list(category.levels)} for category in self.categories_],
+            "dropped": self.dropped_,
+            "features": asdict(self._fitted()),
+            "target_center": self.target_center_.tolist(),
+            "target_scale": self.target_scale_.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """The fitted preprocessor that `to_dict` described."""
+        made = cls(Preprocess.model_validate(given["config"]))
+        made.numbers_ = [
+            Number(**number | {"scaling": scaling_from_dict(number["scaling"])}) for number in given["numbers"]
+        ]
+        made.categories_ = [
+            Category(**category | {"levels": tuple(category["levels"])}) for category in given["categories"]
+        ]
+        made.dropped_ = list(given["dropped"])
+        features = given["features"]
+        widths = {name: tuple(features[name]) for name in ("cardinalities", "class_counts")}
+        made.features_ = Features(**features | widths)
+        made.target_center_, made.target_scale_ = np.array(given["target_center"]), np.array(given["target_scale"])
+        return made
+
+    def _transform(
+        self, take: Callable[[str], pd.Series], n_rows: int, order: Literal["C", "F"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        features = self._fitted()
+        num = np.zeros((n_rows, features.n_num), np.float32, order)
+        cat = np.zeros((n_rows, len(features.cardinalities)), np.int64, order)
+        slots, places = self.slots(), {category.name: place for place, category in enumerate(self._embedded())}
+        for name, parts in self._parts().items():
+            column = take(name)
+            for part in parts:
+                if isinstance(part, Number):
+                    num[:, slots[part.key][0]], missing = part.encode(column)
+                    if part.indicator:
+                        num[:, slots[part.key][-1]] = missing
+                elif part.onehot:
+                    codes = part.encode(column)
+                    known = np.flatnonzero(codes)
+                    num[known, slots[part.key][0] + codes[known] - 1] = 1
+                else:
+                    cat[:, places[name]] = part.encode(column)
+        return num, cat
+
+    def _parts(self) -> dict[str, list[Number | Category]]:
+        """What each raw column that is kept becomes."""
+        every: list[Number | Category] = [*self.numbers_, *self.categories_]
+        parts: dict[str, list[Number | Category]] = {part.name: [] for part in every}
+        for part in every:
+            parts[part.name].append(part)
+        return parts
 
     def _fitted(self) -> Features:
         if not hasattr(self, "features_"):
@@ -266,7 +238,7 @@ class Preprocessor:
         if not varies and not indicator:
             return False
         scaling = fit_scaling(self.config.scaling, seen)
-        fill = float(np.median(seen / _unit(seen))) * _unit(seen)
+        fill = float(np.median(seen / unit_of(seen))) * unit_of(seen)
         self.numbers_.append(Number(name, part, fill, scaling, indicator))
         return True
 

@@ -26,11 +26,10 @@ from pipeline.data.columns import (
     shown,
     text_codes,
 )
-from pipeline.data.files import read_file
+from pipeline.data.files import file_digest, read_file
+from pipeline.data.targets import encode, infer_task
 from pipeline.errors import DataError
-from pipeline.types import Table, Task
-
-MAX_CLASSES = 20  # distinct whole numbers in a target up to which the task is read as classification
+from pipeline.types import Table
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Raw:
     frame: pd.DataFrame
     targets: tuple[str, ...]
     source: str  # path or address, as MLflow shows it
-    digest: str
+    digest: str  # of what was read; empty where the files' own is meant
     n_given_test: int = 0
 
     def files(self, data: Data) -> list[tuple[str, slice]]:
@@ -52,13 +51,18 @@ class Raw:
         return files
 
 
-def load_table(data: Data) -> Table:
+def load_table(data: Data, digest: str = "") -> Table:
     """Read the table that `data` names and check it.
+
+    Args:
+        data: the config's section.
+        digest: `digest_of_files(data)`, where it is known already.
 
     Raises:
         DataError: for a table that cannot be trained on; the message names column and row. Rows count from 1,
             the header not among them.
     """
+    digest = digest or digest_of_files(data)
     raw = SOURCES[data.name](data)
     targets, steering = list(raw.targets), [name for name in (data.group, data.time) if name]
     _require_columns(raw.frame, [*targets, *data.drop, *data.categorical, *steering])
@@ -72,14 +76,14 @@ def load_table(data: Data) -> Table:
         _require_sound_targets(y.iloc[rows], where)
         _require_usable(typed.iloc[rows].drop(columns=list(data.drop)), where)
         _require_sound_numbers(frame.iloc[rows].drop(columns=list(data.categorical)), where)
-    task, classes, note = _infer_task(y, data.task)
+    task, classes, note = infer_task(y, data.task)
     frame = frame.assign(**{name: as_text(frame[name]) for name in data.categorical})
     return Table(
-        name=_stem(data.path) if isinstance(data, Csv) else data.name,
+        name=name_of(data),
         source=raw.source,
-        digest=raw.digest,
+        digest=raw.digest or digest,
         frame=frame,
-        targets=_encode(y, task, classes),
+        targets=encode(y, task, classes),
         task=task,
         classes=classes,
         group=typed[data.group] if data.group else None,
@@ -145,27 +149,16 @@ def _fetch(fetch: Callable[[], object], setting: str):  # type: ignore[no-untype
         raise DataError(f"{setting}: {' '.join(str(error.args[0]).split())}") from error
 
 
-def _from_mobile_price(data: MobilePrice) -> Raw:
-    if not Path(data.path).expanduser().exists():
-        raise DataError(
-            f"data.path: no such file, got '{data.path}'; download train.csv from "
-            "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
-            "and give its place: data.path=FOLDER/train.csv"
-        )
-    return _from_file(data)
-
-
 def _from_file(data: FileSection) -> Raw:
     targets = (data.target,) if isinstance(data.target, str) else data.target
     frame = read_file(data.path, separator=data.separator, missing_values=data.missing_values)
-    digest = hashlib.blake2b(_file_digest(data.path), digest_size=16)
     n_given_test = 0
     if data.test_path is not None:
         test = read_file(data.test_path, "data.test_path", separator=data.separator, missing_values=data.missing_values)
-        digest.update(_file_digest(data.test_path))
         _require_columns(frame, targets)
-        frame, n_given_test = _append(frame, test, data), len(test)
-    return Raw(frame, targets, str(Path(data.path).expanduser().resolve()), digest.hexdigest(), n_given_test)
+        n_given_test = len(test)
+        frame = _append(frame, test, data)
+    return Raw(frame, targets, address_of(data), "", n_given_test)
 
 
 def _append(frame: pd.DataFrame, test: pd.DataFrame, data: FileSection) -> pd.DataFrame:
@@ -199,13 +192,38 @@ SOURCES: dict[str, Callable[..., Raw]] = {
     "california_housing": _from_california,
     "openml": _from_openml,
     "csv": _from_file,
-    "mobile_price": _from_mobile_price,
+    "mobile_price": _from_file,
 }
 
 
-def _file_digest(path: str) -> bytes:
-    with Path(path).expanduser().open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+def name_of(data: Data) -> str:
+    """What the table is called."""
+    return Path(data.path.removesuffix(".gz")).stem if isinstance(data, Csv) else data.name
+
+
+def address_of(data: FileSection) -> str:
+    """Where the file is."""
+    return str(Path(data.path).expanduser().resolve())
+
+
+def digest_of_files(data: Data) -> str:
+    """A digest of the bytes of the files read, 32 hex digits; empty for a source that reads none.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    if not isinstance(data, FileSection):
+        return ""
+    if isinstance(data, MobilePrice) and not Path(data.path).expanduser().exists():
+        raise DataError(
+            f"data.path: no such file, got '{data.path}'; download train.csv from "
+            "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
+            "and give its place: data.path=FOLDER/train.csv"
+        )
+    digest = hashlib.blake2b(file_digest(data.path), digest_size=16)
+    if data.test_path is not None:
+        digest.update(file_digest(data.test_path, "data.test_path"))
+    return digest.hexdigest()
 
 
 def digest_of(frame: pd.DataFrame) -> str:
@@ -213,10 +231,6 @@ def digest_of(frame: pd.DataFrame) -> str:
     digest = hashlib.blake2b("\0".join(map(str, frame.columns)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(frame, index=False)).tobytes())
     return digest.hexdigest()
-
-
-def _stem(path: str) -> str:
-    return Path(path.removesuffix(".gz")).stem
 
 
 # ---------------------------------------------------------------- checks
@@ -328,52 +342,3 @@ def _id_notes(frame: pd.DataFrame) -> list[str]:
                 f"if it is one, leave it out with {override('data.drop', str(name))}"
             )
     return notes
-
-
-# ---------------------------------------------------------------- target
-def _infer_task(targets: pd.DataFrame, asked: str) -> tuple[Task, tuple[str, ...], str]:
-    """Task, sorted class labels, and a sentence that says how the task was found."""
-    if asked == "regression" or (asked == "auto" and (targets.shape[1] > 1 or not _is_label(targets.iloc[:, 0]))):
-        return "regression", (), _regression_note(targets, asked)
-    name, column = targets.columns[0], targets.iloc[:, 0]
-    if targets.shape[1] > 1:
-        raise DataError(f"data.target: several targets mean regression, got data.task={asked} with {list(targets)}")
-    classes = _classes(column)
-    if len(classes) < 2:
-        raise DataError(f"column '{name}': the target has one class only, '{shown(classes[0])}'")
-    reason = "as asked" if asked != "auto" else f"{len(classes)} distinct values in the target"
-    note = f"task: classification of '{name}', {len(classes)} classes ({reason}; data.task overrides)"
-    return "binary" if len(classes) == 2 else "multiclass", classes, note
-
-
-def _is_label(column: pd.Series) -> bool:
-    if not is_number(column):
-        return True
-    values = column.to_numpy(dtype=float)
-    return bool(column.nunique() <= MAX_CLASSES and (values == np.round(values)).all())
-
-
-def _classes(column: pd.Series) -> tuple[str, ...]:
-    """Labels as text, sorted as numbers where all are numbers."""
-    labels = pd.Series(as_text(column).unique())
-    numbers = pd.to_numeric(labels, errors="coerce")
-    return tuple(labels.iloc[np.argsort(labels if numbers.isna().any() else numbers, kind="stable")])
-
-
-def _regression_note(targets: pd.DataFrame, asked: str) -> str:
-    for name, column in targets.items():
-        if as_numbers(column).nunique() < 2:
-            raise DataError(f"column '{name}': the target is the same in every row, {column.iloc[0]}")
-    reason = f"{targets.iloc[:, 0].nunique()} distinct numbers in the target"
-    if targets.shape[1] > 1:
-        reason = f"{targets.shape[1]} targets"
-    names = ", ".join(f"'{name}'" for name in targets)
-    return f"task: regression of {names} ({'as asked' if asked != 'auto' else reason}; data.task overrides)"
-
-
-def _encode(targets: pd.DataFrame, task: Task, classes: Sequence[str]) -> pd.DataFrame:
-    """Class codes in the order of `classes`, or float64 values."""
-    if task == "regression":
-        return targets.apply(as_numbers).astype("float64")
-    codes = {label: code for code, label in enumerate(classes)}
-    return as_text(targets.iloc[:, 0]).map(codes).astype("int64").to_frame()

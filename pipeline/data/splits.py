@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from pipeline.config import DataSection
 from pipeline.data.columns import as_moments, is_number, shown
@@ -20,7 +19,7 @@ def split_table(table: Table, data: DataSection) -> Splits:
         DataError: too few rows, a class with fewer than two rows in a stratified split, too few groups.
     """
     kind = _kind(table, data)
-    rows, n_given = np.arange(len(table.frame)), table.n_given_test
+    rows, n_given = np.arange(table.n_rows), table.n_given_test
     if n_given:
         rest, test = rows[:-n_given], rows[-n_given:]
     else:
@@ -47,19 +46,47 @@ def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: in
     """`rows` in two, the second part `share` of them."""
     n_off = int(np.ceil(share * len(rows)))
     if len(rows) - n_off < 2:
-        raise DataError(f"the table has {len(table.frame)} rows; too few to train, validate and test on")
+        raise DataError(f"the table has {table.n_rows} rows; too few to train, validate and test on")
     if kind == "time":
         assert table.time is not None
         return _by_time(rows, n_off, table.time)
     if kind == "grouped":
         assert table.group is not None
         return _by_group(rows, share, table.group, seed)
-    labels = None
     if kind == "stratified":
-        labels = table.targets.iloc[rows, 0].to_numpy()
-        _require_stratifiable(labels, n_off, table)
-    kept, off = train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
-    return kept, off
+        codes = table.targets.iloc[rows, 0].to_numpy()
+        _require_stratifiable(codes, n_off, table)
+        kept, off = _stratified(codes, n_off, np.random.RandomState(seed))
+    else:
+        order = np.random.RandomState(seed).permutation(len(rows))
+        kept, off = order[n_off:], order[:n_off]
+    return rows[kept], rows[off]
+
+
+def _stratified(codes: np.ndarray, n_off: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """The positions that scikit-learn's StratifiedShuffleSplit draws, without its lists of Python numbers."""
+    counts = np.unique(codes, return_counts=True)[1]
+    n_kept = _shares(counts, len(codes) - n_off, random)
+    n_cut = n_kept + _shares(counts - n_kept, n_off, random)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    members = [rows[random.permutation(len(rows))] for rows in members]
+    kept = np.concatenate([rows[:end] for rows, end in zip(members, n_kept, strict=True)])
+    off = np.concatenate([rows[start:end] for rows, start, end in zip(members, n_kept, n_cut, strict=True)])
+    return random.permutation(kept), random.permutation(off)
+
+
+def _shares(counts: np.ndarray, n_draws: int, random: np.random.RandomState) -> np.ndarray:
+    """How many of `n_draws` each class gets: the whole part of its share, and one more where most of one is left."""
+    exact = counts / counts.sum() * n_draws
+    shares: np.ndarray = np.floor(exact)
+    left = exact - shares
+    for value in np.unique(left)[::-1]:
+        n_missing = int(n_draws - shares.sum())
+        if n_missing <= 0:
+            break
+        alike = np.flatnonzero(left == value)
+        shares[random.choice(alike, min(len(alike), n_missing), replace=False)] += 1
+    return shares.astype(int)
 
 
 def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +98,8 @@ def _by_time(rows: np.ndarray, n_off: int, time: pd.Series) -> tuple[np.ndarray,
 
 
 def _by_group(rows: np.ndarray, share: float, group: pd.Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import GroupShuffleSplit
+
     n_groups, group = group.nunique(), group.iloc[rows]
     _require_given(group, "group", rows)
     codes, values = pd.factorize(group)
@@ -105,7 +134,7 @@ def _require_stratifiable(codes: np.ndarray, n_off: int, table: Table) -> None:
         )
     if min(n_off, len(codes) - n_off) < np.count_nonzero(counts):
         raise DataError(
-            f"the table has {len(table.frame)} rows; too few for a stratified split of {len(table.classes)} classes"
+            f"the table has {table.n_rows} rows; too few for a stratified split of {len(table.classes)} classes"
         )
 
 

@@ -1,19 +1,28 @@
-"""What every source gives: a table that can be split, prepared and read again."""
+"""What every source gives: a table that can be split, prepared, kept and read again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from pipeline.compose import load_config
 from pipeline.config import Data, Preprocess
+from pipeline.data.prepared import prepare
 from pipeline.data.preprocess import Preprocessor
 from pipeline.data.sources import SOURCES, load_table
 from pipeline.data.splits import split_table
-from tests.conftest import mixed_frame, write_csv
+from pipeline.errors import DataError
+from pipeline.types import Table, Task
+from tests.conftest import mixed_frame, quick, write_csv
+from tests.test_preprocess import rows_of
 
 PREPROCESS = Preprocess(scaling="standard", min_frequency=5, max_onehot=9)
 
@@ -73,10 +82,67 @@ def test_a_source_can_be_split_and_prepared(data: Data, scaling: str) -> None:
     preprocessor = Preprocessor(PREPROCESS.model_copy(update={"scaling": scaling})).fit(table, splits.train)
     features = preprocessor.features_
     for rows in splits:
-        num, cat, y = preprocessor.arrays(table, rows)
+        num, cat, y = rows_of(preprocessor, table, rows)
         assert (num.shape, cat.shape) == ((len(rows), features.n_num), (len(rows), len(features.cardinalities)))
         assert np.isfinite(num).all()
         assert ((cat >= 0) & (cat < features.cardinalities)).all()
         assert y.shape == ((len(rows), features.n_outputs) if table.task == "regression" else (len(rows),))
         assert np.isfinite(y).all()
     assert sum(features.class_counts) == (0 if table.task == "regression" else len(splits.train))
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "none"])
+def test_a_preprocessor_is_the_same_after_json(data: Data, scaling: str) -> None:
+    table = load_table(data)
+    rows = split_table(table, data).train
+    for settings in ({"scaling": scaling}, {"scaling": scaling, "max_onehot": 0, "min_frequency": 1}):
+        one = Preprocessor(PREPROCESS.model_copy(update=settings)).fit(table, rows)
+        text = json.dumps(one.to_dict(), allow_nan=False)
+        two = Preprocessor.from_dict(json.loads(text))
+        assert json.dumps(two.to_dict()) == text
+        assert (two.config, two.features_, two.dropped_) == (one.config, one.features_, one.dropped_)
+        assert two.sources() == one.sources()
+        every = np.arange(table.n_rows)
+        for first, second in zip(rows_of(one, table, every), rows_of(two, table, every), strict=True):
+            assert first.dtype == second.dtype
+            assert first.tobytes() == second.tobytes()
+
+
+def test_a_table_prepared_is_the_same_when_it_is_taken_from_the_cache(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = quick().model_copy(update={"data": data})
+    made = prepare(config)
+    monkeypatch.delitem(SOURCES, data.name)
+    kept = prepare(config)
+    assert kept.table.notes == made.table.notes
+    assert (kept.table.source, kept.table.digest) == (made.table.source, made.table.digest)
+    assert kept.table.frame.dtypes.equals(made.table.frame.dtypes)
+    for part in ("train", "val", "test", "splits"):
+        for one, two in zip(getattr(made, part), getattr(kept, part), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=2, max_size=7),
+    test_size=st.floats(0.05, 0.6),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_split_rows_are_scikit_learns(counts: list[int], test_size: float, seed: int) -> None:
+    codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    classes = tuple(map(str, range(len(counts))))
+    frame, targets = pd.DataFrame({"x": codes}), pd.DataFrame({"y": codes})
+    section = quick(f"data.test_size={test_size}", f"data.split_seed={seed}", "data.val_size=0.2").data
+    cases: list[tuple[Task, np.ndarray | None]] = [("multiclass", codes), ("regression", None)]
+    for task, labels in cases:
+        table = Table("t", "", "", frame, targets, task, classes if task == "multiclass" else ())
+        try:
+            splits = split_table(table, section)
+        except DataError:
+            continue
+        rest, test = train_test_split(np.arange(len(codes)), test_size=test_size, random_state=seed, stratify=labels)
+        share = round(0.2 / (1 - test_size), 12)
+        strata = None if labels is None else labels[rest]
+        train, val = train_test_split(rest, test_size=share, random_state=seed, stratify=strata)
+        for own, expected in zip(splits, (train, val, test), strict=True):
+            np.testing.assert_array_equal(own, expected)

@@ -1,0 +1,129 @@
+"""A table ready to train on: read, split and prepared once, later taken from the cache under the tracking root."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import pipeline.types
+from pipeline.config import Config, FileSection
+from pipeline.data import cache
+from pipeline.data.files import release_memory
+from pipeline.data.preprocess import Preprocessor
+from pipeline.data.sources import address_of, digest_of_files, load_table, name_of
+from pipeline.data.splits import split_table
+from pipeline.types import Arrays, Gathered, Splits, Table
+
+CODE = (*sorted(Path(__file__).parent.glob("*.py")), Path(pipeline.types.__file__))
+PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The parts of a table that training needs; `table.frame` has no rows any more."""
+
+    table: Table
+    splits: Splits
+    preprocessor: Preprocessor
+    train: Arrays
+    val: Arrays
+    test: Arrays
+
+
+def prepare(config: Config) -> Prepared:
+    """The table that `config.data` names, prepared; raises DataError where it cannot be trained on."""
+    digest = digest_of_files(config.data)
+    folder = Path(config.tracking.root) / "cache" / _key(config, digest)
+    return cache.fetch(folder, partial(_make, config, digest), partial(_read, config))
+
+
+def _key(config: Config, digest: str) -> str:
+    """A name for all that prepared arrays depend on: code, libraries, settings, and what is in the files read.
+
+    A data set that scikit-learn ships or fetches is known by its name and version, which are among the settings.
+    """
+    code = hashlib.blake2b(b"\0".join(file.read_bytes() for file in CODE)).hexdigest()
+    libraries = [version(package) for package in PACKAGES]
+    data = config.data.model_dump(mode="json", exclude={"path", "test_path"})
+    kinds = [Path(path).suffix.lower() for path in _paths(config)]
+    parts = [code, libraries, data, config.preprocess.model_dump(mode="json"), kinds, digest]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _paths(config: Config) -> list[str]:
+    data = config.data
+    return [path for path in (data.path, data.test_path) if path] if isinstance(data, FileSection) else []
+
+
+def _make(config: Config, digest: str) -> cache.Entry:
+    """Read, split and prepare."""
+    table = load_table(config.data, digest)
+    release_memory()
+    splits = split_table(table, config.data)
+    preprocessor = Preprocessor(config.preprocess).fit(table, splits.train)
+    facts = {
+        "table": _facts_of(table),
+        "preprocessor": preprocessor.to_dict(),
+        "n_rows": [len(rows) for rows in splits],
+    }
+    columns, targets = {str(name): column for name, column in table.frame.items()}, table.targets
+    del table  # its frame keeps the columns
+
+    def take(name: str) -> pd.Series:
+        release_memory()  # of the column before
+        return columns.pop(name)
+
+    rows = np.concatenate(splits)
+    arrays = {name: Gathered(array, rows) for name, array in preprocessor.arrays(take, targets)._asdict().items()}
+    return cache.Entry(arrays | {"rows": rows, "targets": targets.to_numpy()}, facts)
+
+
+def _facts_of(table: Table) -> dict[str, Any]:
+    return {
+        "source": table.source,
+        "digest": table.digest,
+        "task": table.task,
+        "classes": table.classes,
+        "n_given_test": table.n_given_test,
+        "notes": table.notes,
+        "columns": {str(name): str(kind) for name, kind in table.frame.dtypes.items()},
+        "targets": list(table.targets),
+    }
+
+
+def _read(config: Config, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Prepared:
+    """The parts again; name and address are those of the file asked for now, whose content alone is that of then."""
+    given, data = dict(facts["table"]), config.data
+    columns, names = given.pop("columns"), given.pop("targets")
+    if isinstance(data, FileSection):
+        given["source"] = address_of(data)
+    ends = np.cumsum(facts["n_rows"])[:2]
+    splits = Splits(*np.split(arrays["rows"], ends))
+    train, val, test = zip(*(np.split(arrays[name], ends) for name in Arrays._fields), strict=True)
+    return Prepared(
+        table=Table(
+            name=name_of(data),
+            frame=pd.DataFrame({name: pd.Series(dtype=_dtype(kind)) for name, kind in columns.items()}),
+            targets=pd.DataFrame(arrays["targets"], columns=names, copy=False),
+            **given | {field: tuple(given[field]) for field in ("classes", "notes")},
+        ),
+        splits=splits,
+        preprocessor=Preprocessor.from_dict(facts["preprocessor"]),
+        train=Arrays(*train),
+        val=Arrays(*val),
+        test=Arrays(*test),
+    )
+
+
+def _dtype(kind: str) -> Any:  # what pandas calls a dtype
+    try:
+        return pd.api.types.pandas_dtype(kind)
+    except TypeError:  # pandas does not read the names of sparse columns, which openml.org has
+        return np.dtype(object)
