@@ -139,7 +139,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "meta without arrays": rewrite_meta(lambda meta: meta.pop("arrays")),
     "meta without facts": rewrite_meta(lambda meta: meta.pop("facts")),
     "meta without a fact": rewrite_meta(lambda meta: meta["facts"].pop("name")),
-    "folder empty": lambda folder: [file.unlink() for file in folder.iterdir()],
+    "folder empty": lambda folder: list(map(Path.unlink, folder.iterdir())),
 }
 
 
