@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from pipeline.compose import load_config
 from pipeline.config import Csv, Preprocess
+from pipeline.data import files
 from pipeline.data.preprocess import Preprocessor
 from pipeline.data.sources import load_table
 from pipeline.errors import DataError
@@ -269,11 +270,69 @@ def test_a_column_nothing_can_be_made_of_is_refused_unless_dropped(cells: list[o
     assert list(load(content, "t.parquet", drop=["odd"], missing_values=["?"]).frame) == ["x"]
 
 
+def test_a_parquet_file_is_read_a_group_of_columns_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "GROUP_BYTES", 1)
+    content = pa.table({f"c{i}": np.arange(5) + i for i in range(11)} | {"y": list("ababa")})
+    assert columns(load(content, "t.parquet")) == {f"c{i}": list(range(i, i + 5)) for i in range(11)}
+
+
+def test_names_with_dots_are_not_paths() -> None:
+    content = pa.table({"a": [{"b": 7}, {"b": 8}], "a.b": [1, 2], "": [3, 4], "y": ["p", "q"]})
+    assert columns(load(content, "t.parquet", drop=["a"])) == {"a.b": [1, 2], "Unnamed: 2": [3, 4]}
+    twice = pa.table([[1, 2], [3, 4], ["p", "q"]], names=["", "", "y"])
+    assert message(twice, "t.parquet") == "t.parquet: column name '' stands 2 times; names must differ"
+
+
+def test_a_parquet_file_of_no_columns_is_refused() -> None:
+    assert message(pd.DataFrame(index=range(3)), "t.parquet") == "t.parquet: has no rows"
+
+
 def test_a_pandas_index_is_a_column_where_it_has_a_name() -> None:
     frame = pd.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}, index=[5, 6, 7])
     assert list(load(frame, "t.parquet").frame) == ["x"]
     assert columns(load(frame.rename_axis("key"), "t.parquet"))["key"] == [5, 6, 7]
     assert list(load(frame.set_index([frame.index, frame["x"].rename("z")]), "t.parquet").frame) == ["x", "z"]
+
+
+LONG = 300_000  # rows: several of the blocks of 1 MB that Arrow reads, and the last one unlike the first
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ("17", "18", [17, 18]),
+        ("17", "0.5", [17, 0.5]),
+        ("17", "late", ["17", "late"]),
+        ("", "5", [None, 5]),
+        ("", "late", [None, "late"]),
+        ("0", "true", [False, True]),
+        ("true", "0", [True, False]),
+        ("2020-01-01", "2020-01-02", [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02")]),
+        ("2020-01-01", "2020-01-02 10:00:00", [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02 10:00")]),
+        ("01:00:00", "02:00:00", [3600, 7200]),
+        ("17", "9223372036854775808", [17, 2.0**63]),
+    ],
+)
+def test_a_column_is_what_all_its_rows_say(first: str, last: str, expected: list[Any]) -> None:
+    rows = "".join(f"{first},{i % 2},abcdef\n" for i in range(LONG))
+    frame = load(f"a,y,z\n{rows}{last},1,abcdef\n", categorical=["a"] if expected[-1] == "late" else []).frame
+    assert [None if pd.isna(cell) else cell for cell in frame["a"].iloc[[0, -1]]] == expected
+    assert len(frame) == LONG + 1
+
+
+def test_blocks_are_joined_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PIECE_BLOCKS", 2)
+    content = pd.DataFrame({"a": np.arange(LONG), "t": [f"t{i}" for i in range(LONG)], "y": np.arange(LONG) % 3})
+    frame = load(content).frame
+    np.testing.assert_array_equal(frame["a"], content["a"])
+    assert frame["t"].tolist() == content["t"].tolist()
+
+
+def test_a_digest_is_of_the_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "DIGEST_BYTES", 7)
+    rows = [f"{i},{i % 2}" for i in range(20)]
+    contents = [rows, [*rows[:3], "x,1", *rows[4:]], rows[:-1], [*rows[10:], *rows[:10]]]
+    assert len({load("a,y\n" + "\n".join(lines), categorical=["a"]).digest for lines in contents}) == 4
 
 
 def test_quotes_newlines_bom_and_crlf() -> None:

@@ -25,6 +25,7 @@ from tests.conftest import mixed_frame, quick, write_csv
 from tests.test_preprocess import rows_of
 
 PREPROCESS = Preprocess(scaling="standard", min_frequency=5, max_onehot=9)
+IRIS = load_config(["data=iris"]).data
 
 
 def own_bunch(name: str) -> Any:
@@ -132,7 +133,7 @@ def test_split_rows_are_scikit_learns(counts: list[int], test_size: float, seed:
     codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     classes = tuple(map(str, range(len(counts))))
     frame, targets = pd.DataFrame({"x": codes}), pd.DataFrame({"y": codes})
-    section = quick(f"data.test_size={test_size}", f"data.split_seed={seed}", "data.val_size=0.2").data
+    section = IRIS.model_copy(update={"test_size": test_size, "split_seed": seed, "val_size": 0.2})
     cases: list[tuple[Task, np.ndarray | None]] = [("multiclass", codes), ("regression", None)]
     for task, labels in cases:
         table = Table("t", "", "", frame, targets, task, classes if task == "multiclass" else ())
