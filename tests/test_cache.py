@@ -184,7 +184,9 @@ def test_what_a_killed_writer_left_is_never_read_and_removed_in_time(tmp_path: P
     assert names_in(tmp_path) == ["key", "other"]
 
 
-def test_of_two_that_write_the_same_entry_the_second_drops_its_own(tmp_path: Path) -> None:
+def test_of_two_that_write_the_same_entry_the_second_drops_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = Maker()
 
     def make() -> Entry:
@@ -196,6 +198,7 @@ def test_of_two_that_write_the_same_entry_the_second_drops_its_own(tmp_path: Pat
     assert first.n_made == 1
     assert (tmp_path / "key" / "mark").exists()
     assert names_in(tmp_path) == ["key"]
+    assert not caplog.messages
 
 
 def full_disk(*_: object, **__: object) -> NoReturn:
@@ -417,9 +420,11 @@ def test_the_test_file_counts() -> None:
         made = prepare(config)
         assert (made.table.n_given_test, len(made.test.y)) == (n_rows, n_rows)
         digests.add(made.table.digest)
+    shutil.copy("test.csv", "moved.csv")
+    prepare(csv(data__test_path="moved.csv"))
+    assert len(entries()) == len(digests) == 2
     prepare(csv())
     assert len(entries()) == 3
-    assert len(digests) == 2
 
 
 @pytest.mark.parametrize("place", ["CODE", "PACKAGES"])

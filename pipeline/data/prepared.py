@@ -41,7 +41,9 @@ def prepare(config: Config) -> Prepared:
     """The table that `config.data` names, prepared; raises DataError where it cannot be trained on."""
     digest = digest_of_files(config.data)
     folder = Path(config.tracking.root) / "cache" / _key(config, digest)
-    return cache.fetch(folder, partial(_make, config, digest), partial(_read, config))
+    found = cache.fetch(folder, partial(_make, config, digest), partial(_read, config))
+    release_memory()
+    return found
 
 
 def _key(config: Config, digest: str) -> str:
