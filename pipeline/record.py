@@ -41,9 +41,10 @@ def experiment_note(table: Table) -> str:
 
 def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_params: int, threads: int) -> None:
     """Params, tags, data set and config of a run; the config also beside its checkpoint, to resume from."""
+    if not tracker.run_id:
+        return  # nobody keeps it: no need to ask git and the packages
     table, text = data.table, to_yaml(config)
-    if tracker.run_id:
-        config_file(config.tracking.root, tracker.run_id).write_text(text)
+    config_file(config.tracking.root, tracker.run_id).write_text(text)
     tracker.params(_flatten(config.model_dump(mode="json")))
     asked = {"task": table.task, "data": table.name, "model": config.model.name, "optimizer": config.optimizer.name}
     tracker.tags(asked | {"status": "running", "digest": table.digest, "threads": str(threads)} | _provenance())
