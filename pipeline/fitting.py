@@ -18,7 +18,7 @@ from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import ConfigError, first_line
-from pipeline.loop import Checkpoint, History, Meter, Row, interruptible, read_checkpoint
+from pipeline.loop import Checkpoint, History, Row, Validation, interruptible, read_checkpoint
 from pipeline.losses import build_loss, loss_unit
 from pipeline.metrics import compute_metrics, metrics_of
 from pipeline.module import TableModule, predictions
@@ -77,7 +77,6 @@ def build_trainer(config: Config) -> pl.Trainer:
                 strategy=asked.strategy,
                 precision=asked.precision,
                 max_epochs=asked.max_epochs,
-                num_sanity_val_steps=0,  # validation runs once an epoch anyway
                 logger=False,  # tracking.py is the logger
                 enable_checkpointing=False,  # loop.Checkpoint does it
                 enable_progress_bar=False,
@@ -127,7 +126,7 @@ def fit(
         mode = "max" if higher else "min"
         stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False, strict=False)]
     # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
-    trainer.callbacks += [Meter(clock), history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
+    trainer.callbacks += [Validation(data.val, clock), history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
     start = checkpoint_file if resume and checkpoint_file.exists() else None
     if start is not None:
         _restore(start, history, checkpoint, tracker)

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from pipeline.clock import Clock
 from pipeline.config import Trainer
+from pipeline.data.datamodule import batches
 from pipeline.module import TableModule
+from pipeline.types import Arrays
 
 Row = dict[str, float]
 
@@ -59,17 +61,23 @@ class History(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
-class Meter(pl.Callback):
-    """Charges validation to a clock's evaluation."""
+class Validation(pl.Callback):
+    """Validates at the end of an epoch, charged to a clock's evaluation.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    Not by Lightning's own loop: what that does around one forward pass takes as long as several training steps.
+    """
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._clock.enter("evaluation")
+    def __init__(self, rows: Arrays, clock: Clock) -> None:
+        self._rows, self._clock = rows, clock
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._clock.leave()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        convert, move = trainer.precision_plugin.convert_input, trainer.strategy.batch_to_device
+        self._parts = [move(convert(part)) for part in batches(self._rows)]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        with self._clock.part("evaluation"):
+            pl_module.validate(self._parts)
 
 
 class Checkpoint(pl.callbacks.Checkpoint):
@@ -88,20 +96,15 @@ class Checkpoint(pl.callbacks.Checkpoint):
         self._sign = 1 if higher_is_better else -1
         self._written = time.monotonic()
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TableModule)
         if pl_module.interrupted:
-            return
+            return  # part of an epoch is nothing to resume from
         value = float(trainer.callback_metrics[self._monitor])
         if self._is_better(value):
             self.best_epoch, self.best_value = trainer.current_epoch + 1, value
             weights = pl_module.network.state_dict()
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, TableModule)
-        if pl_module.interrupted:
-            return  # part of an epoch is nothing to resume from
         self.finished = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = self.finished or time.monotonic() - self._written >= self._every_seconds
         if trainer.strategy.broadcast(due):  # processes' clocks differ

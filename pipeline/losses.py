@@ -32,10 +32,11 @@ def _cross_entropy(config: AutoLoss | CrossEntropy, features: Features, weight: 
         return _bce(config, features, weight)
 
     def loss(outputs: Tensor, y: Tensor) -> Tensor:
-        logits = outputs.transpose(1, 2)  # (B, C, K)
         codes = y.unsqueeze(1).expand(-1, outputs.shape[1])  # (B, K)
-        smoothing, reduction = config.label_smoothing, _reduction(weight)
-        return _weigh(F.cross_entropy(logits, codes, label_smoothing=smoothing, reduction=reduction), y, weight)
+        losses = F.cross_entropy(
+            outputs.flatten(0, 1), codes.flatten(), label_smoothing=config.label_smoothing, reduction=_reduction(weight)
+        )
+        return losses if weight is None else _weigh(losses.view_as(codes), y, weight)
 
     return loss
 

@@ -515,7 +515,7 @@ import sys
 import torch, pyarrow.dataset
 from types import SimpleNamespace
 from pipeline.compose import load_config
-from pipeline.data.datamodule import TableDataModule
+from pipeline.data.datamodule import TableDataModule, batches
 
 def kilobytes(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
@@ -533,7 +533,7 @@ data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0)
 for block in data.train_dataloader():
     for part in block.num.split(256):
         part.sum()
-for batch in data.val_dataloader():
+for batch in batches(data.val):
     batch.num.sum()
 arrays = sum(array.nbytes for part in (data.train, data.val, data.test) for array in part)
 print((kilobytes("VmHWM") - base) * 1024 / arrays)

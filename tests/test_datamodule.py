@@ -147,7 +147,7 @@ def test_classes_are_codes_and_values_are_in_the_targets_own_unit() -> None:
 
 def test_validation_comes_whole_and_in_order() -> None:
     data = ready()
-    (batch,) = data.val_dataloader()
+    (batch,) = batches(data.val)
     assert batch.y.tolist() == data.val.y.tolist()
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from pipeline.config import Config
 from pipeline.data.prepared import prepare
@@ -130,10 +129,6 @@ class TableDataModule(pl.LightningDataModule):
             seed=self.config.seed,
             trainer=self.trainer,
         )
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation rows in a few large batches, the same in every process."""
-        return DataLoader(batches(self.val), batch_size=None)  # type: ignore[arg-type]  # a list serves as a data set
 
     def _auto_steps(self) -> int:
         row_bytes = sum(array[:1].nbytes for array in self.train)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.config import Mlp
 from pipeline.networks.activations import build_activation
+from pipeline.networks.dropout import Dropout
 from pipeline.networks.embeddings import CategoryEmbeddings
 from pipeline.networks.initializers import initialize
 from pipeline.types import Features
@@ -34,7 +35,7 @@ class MLP(nn.Module):
             linear = nn.Linear(d_in, d_out)
             initialize(linear, init, activation=activation, std=config.init_std)
             layers += [linear, *([nn.BatchNorm1d(d_out)] if norm else []), build_activation(activation)]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [Dropout(dropout)] if dropout else []
             d_in = d_out
         output = nn.Linear(d_in, features.n_outputs)
         initialize(output, inits[-1], activation="identity", std=config.init_std)
