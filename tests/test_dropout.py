@@ -1,0 +1,39 @@
+"""Dropout: the share that goes, the mean that stays, the same masks for the same seed."""
+
+import pytest
+import torch
+
+from pipeline.networks.dropout import Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("width", [64, 63, 1])
+def test_drops_the_asked_share_and_keeps_the_mean(p: float, width: int) -> None:
+    torch.manual_seed(0)
+    out = Dropout(p)(torch.ones(300_000 // width, width))
+    assert float((out == 0).float().mean()) == pytest.approx(p, abs=0.005)
+    assert float(out.max()) == pytest.approx(1 / (1 - p), rel=1e-3)
+    assert float(out.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_gradients_pass_where_values_do() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(50, 10, requires_grad=True)
+    out = Dropout(0.4)(x)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, out.detach())
+
+
+def test_the_seed_decides_the_mask() -> None:
+    layer, x = Dropout(0.5), torch.ones(20, 7)
+    torch.manual_seed(1)
+    first = layer(x)
+    assert not torch.equal(layer(x), first)
+    torch.manual_seed(1)
+    assert torch.equal(layer(x), first)
+
+
+def test_evaluation_leaves_values_alone() -> None:
+    x = torch.randn(5, 3)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
