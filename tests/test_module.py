@@ -12,10 +12,12 @@ import torch
 from scipy.special import expit, softmax
 from torch import Tensor
 
+from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import TrainingError
 from pipeline.fitting import build_trainer
+from pipeline.loop import Validation
 from pipeline.losses import build_loss, loss_unit
 from pipeline.metrics import compute_metrics
 from pipeline.module import TableModule, predictions, run_network
@@ -77,7 +79,7 @@ def fit(config: Config) -> Fitted:
     unit = loss_unit(config.loss, features, float(scale["scale"][0]))
     module = TableModule(config, network, build_loss(config.loss, features), score, span, unit)
     watch, trainer = Watch(), build_trainer(config)
-    trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+    trainer.callbacks += [Validation(data.val, Clock()), watch]  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer.fit(module, datamodule=data)
