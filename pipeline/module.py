@@ -88,7 +88,7 @@ class TableModule(pl.LightningModule):
         for step, (num, cat, y) in enumerate(parts, block.first_step):
             if self.interrupted:
                 return
-            loss = self.loss(self.forward(num, cat), y)
+            loss = self.loss(self(num, cat), y)
             self._losses.append(loss.detach())
             self._rows.append(len(y))
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
@@ -160,8 +160,8 @@ class TableModule(pl.LightningModule):
         self.network.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
             outputs = torch.cat([self(batch.num, batch.cat) for batch in parts])
-            loss = self.loss_unit * float(self.loss(outputs, torch.cat([batch.y for batch in parts])))
         self.network.train()
+        loss = self.loss_unit * float(self.loss(outputs, torch.cat([batch.y for batch in parts])))
         if not np.isfinite(loss):
             raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
         metrics = {"val/loss": loss} | {f"val/{name}": value for name, value in self.score(outputs).items()}

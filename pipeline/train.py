@@ -34,7 +34,8 @@ def train(
 
     Args:
         config: what to do; the same config gives the same numbers on the same machine's CPU, bit for bit.
-        callbacks: further Lightning callbacks.
+        callbacks: further Lightning callbacks; the epoch's metrics stand in `trainer.callback_metrics` when
+            `on_train_epoch_end` is called, and Lightning's validation hooks are not called.
         resume: id of a run that was cut off, to go on with from its last checkpoint; `config` must be its own.
         import_seconds: what starting the program took, for the run's account of its time.
 

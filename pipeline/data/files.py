@@ -46,9 +46,9 @@ def read_file(
     file = _require_file(path, setting)
     is_parquet = file.suffix.lower() == ".parquet"
     try:
-        opened = _open_parquet(file) if is_parquet else _open_csv(file, separator, [*MISSING, *missing_values])
+        opened = _open_parquet(file) if is_parquet else _open_csv(path, separator, [*MISSING, *missing_values])
         _require_sound(opened.names, opened.n_rows, path, separator)
-        frame = _frame(opened, path)
+        frame = _frame(opened)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the header is not UTF-8 text; save the file as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
@@ -100,15 +100,13 @@ def _named(names: Sequence[str]) -> list[str]:
     return [name or f"Unnamed: {position}" for position, name in enumerate(names)]
 
 
-def _frame(opened: Opened, path: str) -> pd.DataFrame:
+def _frame(opened: Opened) -> pd.DataFrame:
     """The columns as pandas has them, each freed by Arrow as it is taken."""
     size = max(os.cpu_count() or 1, GROUP_BYTES // (8 * opened.n_rows))
     columns = {}
     for first in range(0, len(opened.names), size):
         group = opened.names[first : first + size]
         for name, column in zip(group, opened.take(group), strict=True):
-            if not path.lower().endswith(".parquet"):
-                _require_utf8(name, column, path)
             columns[name] = _plain(column).to_pandas(date_as_object=False).copy()  # Arrow's own has room to grow
         release_memory()
     return pd.DataFrame(columns, copy=False)
@@ -120,11 +118,17 @@ def release_memory() -> None:
     getattr(ctypes.pythonapi, "malloc_trim", int)(0)  # glibc's; others do so on their own
 
 
-def _open_csv(file: Path, separator: str, missing: Sequence[str]) -> Opened:
-    table = _read_csv(file, separator, missing)
+def _open_csv(path: str, separator: str, missing: Sequence[str]) -> Opened:
+    table = _read_csv(Path(path).expanduser(), separator, missing)
     table = table.rename_columns(_named(table.column_names))
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return Opened(table.column_names, table.num_rows, lambda names: [columns.pop(name) for name in names])
+
+    def take(names: list[str]) -> list[pa.ChunkedArray]:
+        for name in names:
+            _require_utf8(name, columns[name], path)
+        return [columns.pop(name) for name in names]
+
+    return Opened(table.column_names, table.num_rows, take)
 
 
 def _read_csv(file: Path, separator: str, missing: Sequence[str]) -> pa.Table:
