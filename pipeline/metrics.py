@@ -17,6 +17,7 @@ from pipeline.types import Interval, Task
 MetricFunction = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 ECE_BINS = 15  # as in Guo et al. 2017, table 1
+ECE_EDGES = np.linspace(0, 1, ECE_BINS + 1)[1:-1]
 RESAMPLED_ROWS = 2e7  # bounds the time of a bootstrap: resamples times rows
 CHUNK_CELLS = 5_000_000  # bounds its memory: 40 MB of row counts
 
@@ -91,8 +92,7 @@ def ece(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarra
     """Return the expected calibration error of the top class, (R,), 0..1 (Guo et al. 2017, eq. 3)."""
     confidence = prediction.max(axis=1)
     gap = (prediction.argmax(axis=1) == y) - confidence
-    inner_edges = np.linspace(0, 1, ECE_BINS + 1)[1:-1]
-    gaps = _sums(np.searchsorted(inner_edges, confidence), weights * gap, ECE_BINS)  # (R, ECE_BINS)
+    gaps = _sums(np.searchsorted(ECE_EDGES, confidence), weights * gap, ECE_BINS)  # (R, ECE_BINS)
     return np.asarray(np.abs(gaps).sum(axis=1) / weights.sum(axis=1))
 
 

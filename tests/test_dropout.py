@@ -32,13 +32,25 @@ def test_gradients_pass_where_values_do() -> None:
     assert torch.equal(x.grad, out.detach())
 
 
-def test_the_seed_decides_the_mask() -> None:
-    layer, x = Dropout(0.5), torch.ones(20, 7)
-    torch.manual_seed(1)
-    first = layer(x)
-    assert not torch.equal(layer(x), first)
-    torch.manual_seed(1)
-    assert torch.equal(layer(x), first)
+def test_the_seed_decides_the_masks_of_an_epoch_whatever_came_before() -> None:
+    layer, x, last = Dropout(0.5), torch.ones(20, 7), torch.ones(3, 7)
+
+    def epoch() -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        layer.eval()
+        layer.train()
+        return [layer(batch) for batch in (x, x, last)]
+
+    first = epoch()
+    assert not torch.equal(first[0], first[1])
+    assert all(torch.equal(*pair) for pair in zip(first, epoch(), strict=True))
+
+
+def test_masks_drawn_at_once_differ_from_one_another() -> None:
+    torch.manual_seed(0)
+    layer, x = Dropout(0.5), torch.ones(10, 10)
+    masks = {tuple(layer(x).flatten().tolist()) for _ in range(500)}
+    assert len(masks) == 500
 
 
 def test_evaluation_leaves_values_alone() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.config import Mlp
 from pipeline.networks import count_parameters
-from pipeline.networks.mlp import MLP
+from pipeline.networks.mlp import MLP, BatchNorm
 from pipeline.types import Features
 
 FEATURES = Features("multiclass", n_num=4, cardinalities=(), n_outputs=3)
@@ -36,14 +36,14 @@ def kinds(net: MLP) -> list[str]:
 
 def test_layer_is_linear_norm_activation_dropout_then_a_linear_output() -> None:
     net = network(hidden=(5,), dropout=0.25, batch_norm=True)
-    assert kinds(net) == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    assert kinds(net) == ["Linear", "BatchNorm", "ReLU", "Dropout", "Linear"]
     assert isinstance(net.layers[3], nn.Dropout)
     assert net.layers[3].p == 0.25
 
 
 def test_lists_give_each_layer_its_own() -> None:
     net = network(activation=("tanh", "gelu"), dropout=(0.0, 0.5), batch_norm=(True, False))
-    assert kinds(net) == ["Linear", "BatchNorm1d", "Tanh", "Linear", "GELU", "Dropout", "Linear"]
+    assert kinds(net) == ["Linear", "BatchNorm", "Tanh", "Linear", "GELU", "Dropout", "Linear"]
 
 
 def test_init_list_has_the_output_layer_last() -> None:
@@ -82,7 +82,20 @@ def test_dropout_is_inverted_and_off_in_evaluation() -> None:
 
 
 def test_parameters_are_counted() -> None:
-    assert count_parameters(network(batch_norm=True)) == (4 * 5 + 5) + 2 * 5 + (5 * 6 + 6) + 2 * 6 + (6 * 3 + 3)
+    assert count_parameters(network(batch_norm=True)) == 4 * 5 + 2 * 5 + 5 * 6 + 2 * 6 + (
+        6 * 3 + 3
+    )  # norms bring biases
     net = network()
     net.layers[0].requires_grad_(False)
     assert count_parameters(net) == (5 * 6 + 6) + (6 * 3 + 3)
+
+
+def test_batch_norm_is_torchs_but_for_the_count() -> None:
+    theirs, ours = nn.BatchNorm1d(3), BatchNorm(3)
+    for training in (True, True, False):
+        x = torch.randn(8, 3) * 2 + 1
+        theirs.train(training)
+        ours.train(training)
+        assert torch.equal(theirs(x), ours(x))
+    assert torch.equal(theirs.running_var, ours.running_var)
+    assert ours.num_batches_tracked == 0

@@ -67,11 +67,11 @@ def initialize(layer: nn.Linear, name: str, *, activation: str, std: float | Non
     """Set a layer's initial weights, and its biases to zero (torch's own for `default`).
 
     Args:
-        layer: weight (d_out, d_in), bias (d_out,).
+        layer: weight (d_out, d_in), bias (d_out,) or None.
         name: a key of INITIALIZERS.
         activation: what follows the layer; "identity" for an output layer. Kaiming's gain depends on it.
         std: standard deviation of `normal`; None: 0.05.
     """
     INITIALIZERS[name](layer.weight, activation, NORMAL_STD if std is None else std)
-    if name != "default":
+    if name != "default" and layer.bias is not None:
         nn.init.zeros_(layer.bias)
