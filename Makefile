@@ -1,6 +1,6 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train ui sync test bench check clean
+.PHONY: help setup train study ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,9 @@ setup: .venv/.installed ## make the virtual environment and install what require
 
 train: setup ## train a network: make train ARGS="data=iris optimizer=sgd"
 	@$(BIN)/pipeline train $(ARGS)
+
+study: setup ## search settings: make study ARGS="data=iris search=optimizers study.n_trials=30"
+	@$(BIN)/pipeline study $(ARGS)
 
 ui: setup ## browse the runs in the MLflow UI: make ui ARGS="--port 5001"
 	@$(BIN)/pipeline ui $(ARGS)

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +37,10 @@ ConfigDir = Annotated[
     Path | None,
     typer.Option("--config-dir", metavar="DIR", help="a folder of further config groups: DIR/optimizer/mine.yaml"),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="start from a whole config, such as a study's best.yaml"),
+]
 
 
 @app.command()
@@ -45,10 +50,12 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="go on with a run that was cut off, from its last checkpoint"),
     ] = None,
+    config_file: ConfigFile = None,
     config_dir: ConfigDir = None,
 ) -> None:
     """Train, evaluate and track one network."""
-    config = _load(overrides, config_dir) if resume is None else _resumed(resume, overrides or [], config_dir)
+    overrides = _with_file(overrides, config_file)
+    config = _load(overrides, config_dir) if resume is None else _resumed(resume, overrides, config_dir)
     with _quick_imports():
         from pipeline.progress import ProgressReport
         from pipeline.tracking import connect
@@ -69,11 +76,47 @@ def train(
 
 
 @app.command()
-def config(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def study(
+    overrides: Overrides = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="open optuna-dashboard on the study's storage instead")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port of the dashboard on this machine")] = 8080,
+    config_file: ConfigFile = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Search settings with Optuna: pruned, parallel, resumable; the winner is trained anew and tested."""
+    from pipeline.studies.workers import Pool
+
+    overrides = _with_file(overrides, config_file)
+    if dashboard:
+        _open_dashboard(overrides, config_dir, port)
+        return
+    with Pool() as pool:  # the workers import while the space is checked
+        from pipeline.studies.plan import make_plan
+
+        plan = make_plan(overrides, config_dir)
+        with _quick_imports():
+            from pipeline.studies.display import StudyTable
+            from pipeline.studies.study import run_study
+        console = _console()
+        _listen(console)
+        command = f"{_program()} study {shlex.join(sys.argv[2:])}"
+        try:
+            with StudyTable(console) as table:
+                outcome = run_study(plan, pool, table)
+        except KeyboardInterrupt:
+            _say_lines(f"stopped; go on with: {command}")
+            raise typer.Exit(130) from None
+    _say_lines(*outcome.lines)
+
+
+@app.command()
+def config(overrides: Overrides = None, config_file: ConfigFile = None, config_dir: ConfigDir = None) -> None:
     """Print the config that the overrides compose, as YAML."""
     from pipeline.compose import to_yaml
 
-    typer.echo(to_yaml(_load(overrides, config_dir)), nl=False)
+    typer.echo(to_yaml(_load(_with_file(overrides, config_file), config_dir)), nl=False)
 
 
 @app.command()
@@ -185,6 +228,34 @@ def _listen(console: "Console") -> None:
     warnings.filterwarnings("ignore")
 
 
+def _program() -> str:
+    """This command, as it can be typed again."""
+    return "python -m pipeline" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+
+
+def _say_lines(*lines: str) -> None:
+    from rich.console import Console
+
+    for line in lines:
+        Console(highlight=False).print(line, soft_wrap=True, markup=False)
+
+
+def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:
+    """The overrides, after those that a config file stands for."""
+    if file is None:
+        return overrides or []
+    from pipeline.compose import overrides_of_file
+
+    return [*overrides_of_file(file, overrides or []), *(overrides or [])]
+
+
+def _open_dashboard(overrides: list[str], config_dir: Path | None, port: int) -> None:
+    from pipeline.studies.dashboard import serve_dashboard
+    from pipeline.studies.plan import make_plan
+
+    serve_dashboard(make_plan(overrides, config_dir), port, announce=typer.echo)
+
+
 def _show(console: "Console", config: "Config", result: "Result") -> None:
     """The closing table: test metrics with intervals, time, where to look."""
     from rich.console import Console
@@ -205,7 +276,7 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     out.print(
         f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
     )
-    program = "python -m pipeline" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    program = _program()
     if result.status == "KILLED" and result.run_id:
         out.print(f"stopped early; go on with: {program} train --resume {result.run_id}{root}", soft_wrap=True)
     if result.run_id:

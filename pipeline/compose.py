@@ -1,28 +1,28 @@
 """From overrides to a `Config`: Hydra composes, pydantic validates, all mistakes are reported together."""
 
-import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from pipeline.config import Config, choices_of
+from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.mistakes import WHOLE, hint, mistakes_of, shown
 
+C = TypeVar("C", bound=Config)
 MISSING = "???"  # OmegaConf's mark for a value that must be given
-NO_SECTION = ("model_type", "model_attributes_type")  # pydantic's codes for a scalar or list instead of settings
 
 
 def conf_dir() -> Path:
@@ -54,19 +54,24 @@ def _choices(folder: Path) -> list[str]:
     return sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("_"))
 
 
-def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config:
+@overload
+def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config: ...
+@overload
+def load_config(overrides: Sequence[str], config_dir: Path | None, kind: type[C]) -> C: ...
+def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, kind: type[Config] = Config) -> Config:
     """Compose and validate the config that `overrides` ask for.
 
     Args:
         overrides: Hydra's grammar: `group=choice`, `a.b=value`.
         config_dir: a folder of further config groups, searched beside the shipped ones.
+        kind: what the config is of: a training run, or a study.
 
     Raises:
         ConfigError: with one line for every mistake found.
     """
-    given, mistakes = _prepare(overrides, list_groups(config_dir))
+    given, mistakes = _prepare(overrides, list_groups(config_dir), kind)
     try:
-        config = validate(_compose(given, config_dir))
+        config = validate(_compose(given, config_dir, kind), kind)
     except ConfigError as error:
         consequences = tuple(f"{_name(line)}{mark}" for line in mistakes for mark in ".:")
         raise _errors(*mistakes, *(line for line in error.lines if not line.startswith(consequences))) from error
@@ -75,28 +80,59 @@ def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -
     return config
 
 
-def compose_values(overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
+def compose_values(
+    overrides: Sequence[str] = (), config_dir: Path | None = None, kind: type[Config] = Config
+) -> dict[str, Any]:
     """The composed config as plain values, not validated yet."""
-    given, mistakes = _prepare(overrides, list_groups(config_dir))
+    given, mistakes = _prepare(overrides, list_groups(config_dir), kind)
     if mistakes:
         raise _errors(*mistakes)
-    return _compose(given, config_dir)
+    return _compose(given, config_dir, kind)
 
 
-def validate(values: Mapping[str, Any]) -> Config:
-    """A `Config` of plain values; raises ConfigError with one line for every mistake."""
+def validate(values: Mapping[str, Any], kind: type[Config] = Config) -> Config:
+    """A config of plain values; raises ConfigError with one line for every mistake."""
     try:
-        return Config.model_validate(_without_missing(values))
+        return kind.model_validate(_without_missing(values))
     except ValidationError as error:
-        places: dict[str, list[ErrorDetails]] = {}
-        for detail in _of_the_form_written(error.errors(), values):
-            places.setdefault(_path(detail["loc"]), []).append(detail)
-        raise _errors(*(_explain(path, details, values) for path, details in places.items())) from error
+        raise _errors(*mistakes_of(error, values, kind)) from error
 
 
 def to_yaml(config: Config) -> str:
     """The config as YAML, in the order of its sections."""
     return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+def overrides_of_file(file: Path, others: Sequence[str]) -> list[str]:
+    """A whole config, as `pipeline config` prints it, as overrides; what `others` choose anew is left to them.
+
+    Raises:
+        ConfigError: no such file, or no config in it.
+    """
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _errors(f"--config: {file} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise _errors(f"--config: {file} holds no config; write one with `pipeline config > {file}`")
+    groups = list_groups()
+    chosen = {text.partition("=")[0] for text in others}
+    kept = {group: value for group, value in values.items() if group not in chosen}
+    named = {group: dict(value).pop("name", None) for group, value in kept.items() if isinstance(value, dict)}
+    choices = [f"{group}={name}" for group, name in named.items() if name in groups.get(group, ())]
+    settings = {path: value for path, value in flatten(kept).items() if not path.endswith(".name")}
+    return [*choices, *(f"{path}={shown(value)}" for path, value in settings.items())]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested values by dotted path."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 class _Dumper(yaml.SafeDumper):
@@ -116,7 +152,9 @@ def _errors(*lines: str) -> ConfigError:
 
 
 # ---------------------------------------------------------------- overrides
-def _prepare(overrides: Iterable[str], groups: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
+def _prepare(
+    overrides: Iterable[str], groups: Mapping[str, Sequence[str]], kind: type[Config]
+) -> tuple[list[str], list[str]]:
     """Overrides as Hydra takes them, and the mistakes in those that it is not given."""
     parser, given, mistakes = OverridesParser.create(), [], []
     for text in overrides:
@@ -125,7 +163,7 @@ def _prepare(overrides: Iterable[str], groups: Mapping[str, Sequence[str]]) -> t
         except HydraException:
             mistakes.append(_unreadable(text))
             continue
-        mistake = _misused(override, groups)
+        mistake = _misused(override, groups, kind)
         if mistake:
             mistakes.append(mistake)
         else:
@@ -141,23 +179,24 @@ def _as_hydra_takes_it(override: Override, groups: Mapping[str, Sequence[str]]) 
     return f"++{text}" if override.type is OverrideType.CHANGE else text
 
 
-def _misused(override: Override, groups: Mapping[str, Sequence[str]]) -> str | None:
+def _misused(override: Override, groups: Mapping[str, Sequence[str]], kind: type[Config]) -> str | None:
     """What is wrong with an override before its value is looked at."""
     key, written = override.key_or_group, (override.input_line or "").partition("=")[2]
     group, _, field = key.partition(".")
     if not key:
         return _unreadable(override.input_line or "")
-    if group not in (*Config.model_fields, *groups):
-        return f"{group}: no such setting{_hint(group, Config.model_fields)}"
+    if group not in (*kind.model_fields, "experiment"):
+        other = f"; it belongs to `pipeline {WHOLE.root}`" if group in WHOLE.model_fields else None
+        return f"{group}: no such setting{other or hint(group, kind.model_fields)}"
     if override.package is not None:
         return f"{key}: takes no package, got @{override.package}; write {key}={written}"
     if override.is_sweep_override():
         return f"{key}: several values at once, got {written}; give one value"
-    if group in groups and field == "name":
+    if group in groups and field == "name" and group != "study":
         return f"{key}: comes with the choice; write {group}={written}"
     if _is_choice(override, groups):
         choice, known = _choice(override), groups[key]
-        return None if choice in known else f"{key}: no such choice, got '{choice}'{_hint(choice, known)}"
+        return None if choice in known else f"{key}: no such choice, got '{choice}'{hint(choice, known)}"
     return None
 
 
@@ -185,20 +224,39 @@ def _name(line: str) -> str:
     return re.split(r"[^\w.]", line.lstrip("'+~"), maxsplit=1)[0]
 
 
-def _compose(given: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
-    overrides = [*given]
-    if config_dir is not None:
-        folder = str(config_dir.resolve()).replace('"', r"\"")
-        overrides.append(f'hydra.searchpath=["file://{folder}"]')
+def _compose(given: Sequence[str], config_dir: Path | None, kind: type[Config]) -> dict[str, Any]:
+    """The composed values; each set of choices is composed once, which takes ten times as long as setting values."""
+    choices = tuple(text for text in given if not text.startswith("++"))
     try:
-        with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            warnings.simplefilter("ignore")
-            composed = compose("config", overrides=overrides)
+        composed = deepcopy(_composed(choices, config_dir, kind.root))
+        for text in given:
+            if text.startswith("++"):
+                _set(composed, text)
         values = OmegaConf.to_container(composed, resolve=True)
     except Exception as error:  # Hydra lets through what a file or an override sets off: OSError, TypeError, ValueError
         raise _errors(_what_hydra_says(error, given)) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+@cache
+def _composed(choices: tuple[str, ...], config_dir: Path | None, root: str) -> DictConfig:
+    overrides = [*choices]
+    if config_dir is not None:
+        folder = str(config_dir.resolve()).replace('"', r"\"")
+        overrides.append(f'hydra.searchpath=["file://{folder}"]')
+    with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        warnings.simplefilter("ignore")
+        return compose(root, overrides=overrides)
+
+
+def _set(composed: DictConfig, text: str) -> None:
+    """Set one value, as Hydra does for ++key=value."""
+    override = OverridesParser.create().parse_override(text)
+    try:
+        OmegaConf.update(composed, override.key_or_group, override.value(), merge=True, force_add=True)
+    except OmegaConfBaseException as error:
+        raise HydraException(f"Error merging override {text}") from error
 
 
 def _what_hydra_says(error: Exception, given: Iterable[str]) -> str:
@@ -214,101 +272,9 @@ def _what_hydra_says(error: Exception, given: Iterable[str]) -> str:
     return f"{place}: {text}" if place else text
 
 
-# ---------------------------------------------------------------- mistakes in values
 def _without_missing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _without_missing(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
         if not (isinstance(value, str) and value == MISSING)
     }
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known := sorted(known), n=1)
-    if close:
-        return f", did you mean '{close[0]}'?"
-    return f"; choices: {', '.join(known)}" if known else "; there are none"
-
-
-def _of_the_form_written(details: Iterable[ErrorDetails], values: Mapping[str, Any]) -> list[ErrorDetails]:
-    """Where a field takes one value or a list, leave out what pydantic says of the form that was not written."""
-    kept = []
-    for names, group in groupby(details, key=lambda detail: _path(detail["loc"]).split(".")[:2]):
-        of_field, value = list(group), _value(values, names)
-        written = [detail for detail in of_field if _is_of_list(detail) == isinstance(value, list)]
-        kept += written or of_field
-    return kept
-
-
-def _is_of_list(detail: ErrorDetails) -> bool:
-    return any(str(part).startswith("tuple[") for part in detail["loc"])
-
-
-def _value(values: Any, names: Iterable[str]) -> Any:  # any value a YAML file may hold
-    for name in names:
-        values = values.get(name) if isinstance(values, Mapping) else None
-    return values
-
-
-def _explain(path: str, details: Sequence[ErrorDetails], values: Mapping[str, Any]) -> str:
-    """One line for what is wrong at one place: the name as typed, the rule, the value."""
-    detail = details[0]
-    kind, context, got = detail["type"], detail.get("ctx", {}), f"got {shown(detail['input'])}"
-    if kind == "extra_forbidden":
-        return f"{path}: no such setting{_hint(path.rpartition('.')[2], _siblings(path, values))}"
-    if kind == "missing" and isinstance(detail["loc"][-1], int):
-        return f"{path.rpartition('.')[0]}: has too few entries, {got}"
-    if kind == "missing":
-        return f"{path}: must be given, as {path}=VALUE"
-    if kind == "value_error":
-        return f"{path}.{context['error']}"
-    if kind == "union_tag_not_found":
-        return f"{path}.name: must be given; choices: {', '.join(choices_of(path))}"
-    if kind == "union_tag_invalid":
-        return f"{path}.name: no such choice, got '{context['tag']}'{_hint(context['tag'], choices_of(path))}"
-    if kind in NO_SECTION:
-        return f"{path}: must be a group of settings, {got}"
-    rules = [_rule(other["msg"]) for other in details]
-    return f"{path}: {' or '.join([rules[0], *(rule.removeprefix('must be ') for rule in rules[1:])])}, {got}"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    """Dotted path of a mistake without pydantic's own marks: union tags and the types it tried."""
-    section, *rest = loc
-    if rest and rest[0] in choices_of(str(section)):
-        rest = rest[1:]
-    names = [str(part) for part in rest if isinstance(part, int) or part.isidentifier()]
-    kept = [name for name in names if name not in ("int", "float", "bool", "str", "constrained", "tuple")]
-    return ".".join([str(section), *kept[:2]])
-
-
-def _siblings(path: str, values: Mapping[str, Any]) -> Iterable[str]:
-    section, _, field = path.partition(".")
-    if not field:
-        return Config.model_fields
-    choices = choices_of(section)
-    chosen = choices.get(values[section].get("name")) or next(iter(choices.values()))
-    return [name for name in chosen.model_fields if name != "name"]
-
-
-def _rule(message: str) -> str:
-    message = message.partition(", unable")[0]
-    for pydantic_word, word in (
-        ("Input should be", "must be"), ("String should", "must"), ("Tuple should", "must"),
-        ("a valid integer", "a whole number"), ("a valid number", "a number"), ("a valid string", "text"),
-        ("a valid boolean", "true or false"), ("a valid tuple", "a list"), (" after validation", ""),
-    ):  # fmt: skip
-        message = message.replace(pydantic_word, word)
-    return message
-
-
-def shown(value: object) -> str:
-    """A value as it is typed in an override."""
-    words = {None: "null", True: "true", False: "false"}
-    if isinstance(value, bool | None):
-        return words[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(shown, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{shown(entry)}' for key, entry in value.items())}}}"
-    return f"'{value}'" if isinstance(value, str) else str(value)

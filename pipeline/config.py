@@ -3,7 +3,7 @@
 The values live in `conf/`; here stand type, range, unit and meaning of each. Nothing in this file knows the data.
 """
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
@@ -520,8 +520,12 @@ Tracking = Annotated[Mlflow | NoTracking, Field(discriminator="name")]
 
 
 class Config(Section):
-    """Everything a training run is asked to do."""
+    """Everything a training run is asked to do.
 
+    `root` is the file of `conf/` that composes it.
+    """
+
+    root: ClassVar[str] = "config"
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(description="seed of weights, shuffling and dropout")
     data: Data
     preprocess: Preprocess
@@ -533,10 +537,15 @@ class Config(Section):
     tracking: Tracking
 
 
-def choices_of(group: str) -> dict[str, type[Section]]:
+def choices_of(group: str, kind: type[Config] = Config) -> dict[str, type[Section]]:
     """The sections a group can hold, by their `name`; a group with one section only is keyed by the group's name."""
-    annotation = Config.model_fields[group].annotation
-    sections = get_args(annotation) or (annotation,)
-    if len(sections) == 1 and "name" not in sections[0].model_fields:
-        return {group: sections[0]}
-    return {get_args(section.model_fields["name"].annotation)[0]: section for section in sections}
+    annotation = kind.model_fields[group].annotation
+    sections: tuple[type[Section], ...] = get_args(annotation) or (annotation,)
+    return {_choice(section) or group: section for section in sections}
+
+
+def _choice(section: type[Section]) -> str | None:
+    """The name that tells a section from the others of its group, where there are others."""
+    field = section.model_fields.get("name")
+    annotation = field.annotation if field else None
+    return str(get_args(annotation)[0]) if get_origin(annotation) is Literal else None

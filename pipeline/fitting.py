@@ -111,13 +111,16 @@ def fit(
     data: TableDataModule,
     trainer: pl.Trainer,
     tracker: Tracker,
-    checkpoint_file: Path,
+    checkpoint_file: Path | None,
     clock: Clock,
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume: bool = False,
 ) -> Fit:
-    """Train to the end, an early stop or an interruption; `resume` starts from the checkpoint, if there is one."""
+    """Train to the end, an early stop or an interruption; `resume` starts from the checkpoint, if there is one.
+
+    Without `checkpoint_file` none is written.
+    """
     asked, higher = module.config.trainer, module.span.higher_is_better
     history = History(lambda row: _track(row, tracker))
     checkpoint = Checkpoint(checkpoint_file, asked, clock, higher_is_better=higher)
@@ -127,7 +130,7 @@ def fit(
         stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False, strict=False)]
     # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
     trainer.callbacks += [Validation(data.val, clock), history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
-    start = checkpoint_file if resume and checkpoint_file.exists() else None
+    start = checkpoint_file if resume and checkpoint_file and checkpoint_file.exists() else None
     if start is not None:
         _restore(start, history, checkpoint, tracker)
     interrupted = False if checkpoint.finished else _fit(module, data, trainer, start)

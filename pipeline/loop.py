@@ -84,10 +84,10 @@ class Checkpoint(pl.callbacks.Checkpoint):
     """The best weights, kept in memory, and a checkpoint file to resume from.
 
     The file is written at the end of an epoch when the last one is `every_seconds` old, and when training is over;
-    it replaces the last one whole, so that a kill at any moment leaves one that can be read.
+    it replaces the last one whole, so that a kill at any moment leaves one that can be read. Without a path none is.
     """
 
-    def __init__(self, path: Path, asked: Trainer, clock: Clock, *, higher_is_better: bool) -> None:
+    def __init__(self, path: Path | None, asked: Trainer, clock: Clock, *, higher_is_better: bool) -> None:
         self.best_epoch, self.best_value = 0, float("nan")
         self.best_weights: dict[str, Tensor] = {}
         self.finished = False
@@ -106,9 +106,11 @@ class Checkpoint(pl.callbacks.Checkpoint):
             weights = pl_module.network.state_dict()
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         self.finished = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if self._path is None:
+            return
         due = self.finished or time.monotonic() - self._written >= self._every_seconds
         if trainer.strategy.broadcast(due):  # processes' clocks differ
-            self._write(trainer)
+            self._write(trainer, self._path)
 
     def state_dict(self) -> dict[str, Any]:
         names = ("best_epoch", "best_value", "best_weights", "finished")
@@ -122,12 +124,12 @@ class Checkpoint(pl.callbacks.Checkpoint):
         """Whether a value beats the best so far; nan never does."""
         return value == value and (self.best_epoch == 0 or self._sign * value > self._sign * self.best_value)
 
-    def _write(self, trainer: pl.Trainer) -> None:
-        new = self._path.with_suffix(".new")
+    def _write(self, trainer: pl.Trainer, path: Path) -> None:
+        new = path.with_suffix(".new")
         with self._clock.part("checkpoint"):
             trainer.save_checkpoint(new)
             if trainer.is_global_zero:
-                new.replace(self._path)
+                new.replace(path)
         self._written = time.monotonic()
 
 

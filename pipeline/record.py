@@ -6,18 +6,19 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.compose import to_yaml
+from pipeline.compose import flatten, to_yaml
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.evaluate import Evaluation, predictions_parquet
 from pipeline.metrics import metrics_of, shown
-from pipeline.tracking import Dataset, Tracker, config_file
+from pipeline.sending import Dataset
+from pipeline.tracking import Tracker, config_file
 from pipeline.types import Result, Table
 
 PACKAGES = ("torch", "pytorch-lightning", "mlflow", "scikit-learn", "numpy", "pandas")
@@ -45,7 +46,7 @@ def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_p
         return  # nobody keeps it: no need to ask git and the packages
     table, text = data.table, to_yaml(config)
     config_file(config.tracking.root, tracker.run_id).write_text(text)
-    tracker.params(_flatten(config.model_dump(mode="json")))
+    tracker.params(flatten(config.model_dump(mode="json")))
     asked = {"task": table.task, "data": table.name, "model": config.model.name, "optimizer": config.optimizer.name}
     tracker.tags(asked | {"status": "running", "digest": table.digest, "threads": str(threads)} | _provenance())
     columns = tuple((str(name), _mlflow_type(str(kind))) for name, kind in table.frame.dtypes.items())
@@ -71,6 +72,7 @@ def record_end(
     if not tracker.run_id:
         return  # figures nobody keeps are not drawn
     from pipeline import report
+    from pipeline.canvas import to_png
 
     table, targets = data.table, tuple(str(name) for name in data.table.targets)
     figures = report.run_figures(
@@ -84,7 +86,7 @@ def record_end(
     )
     figures["importance"] = report.importance(*evaluation.importance, loss_label=f"{config.loss.name} loss")
     for name, figure in figures.items():
-        tracker.file(f"figures/{name}.png", report.to_png(figure))
+        tracker.file(f"figures/{name}.png", to_png(figure))
     parquet = predictions_parquet(evaluation, data.splits.test, classes=table.classes, targets=targets)
     tracker.file("predictions/test.parquet", parquet)
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
@@ -106,16 +108,6 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
     return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows])
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
 def _split_digest(table: Table, rows: np.ndarray) -> str:
     """A digest of which rows of which table, 32 hex digits: runs with the same one can be compared."""
     return hashlib.blake2b(table.digest.encode() + rows.tobytes(), digest_size=16).hexdigest()
@@ -130,18 +122,26 @@ def _mlflow_type(kind: str) -> str:
 
 def _provenance() -> dict[str, str]:
     """Where the run comes from: user, command, git commit and state, package versions."""
-    tags = {f"version.{package}": version(package) for package in PACKAGES}
-    tags |= {"mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    tags = _versions() | {"mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
     tags["mlflow.source.name"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    if commit:
-        tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changes else "false"}
-    return tags
+    return tags | _git()
 
 
-def _git(*arguments: str) -> str:
+@cache
+def _versions() -> dict[str, str]:
+    return {f"version.{package}": version(package) for package in PACKAGES}
+
+
+def _git() -> dict[str, str]:
+    """The commit that is checked out and whether tracked files differ from it; nothing outside a repository."""
+    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    lines = done.stdout.splitlines()
+    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
+    if done.returncode != 0 or commits in ([], ["(initial)"]):
+        return {}
+    changed = any(not line.startswith("#") for line in lines)
+    return {"mlflow.source.git.commit": commits[0], "mlflow.source.git.dirty": str(changed).lower()}

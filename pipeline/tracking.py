@@ -7,14 +7,15 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.config import Mlflow, Tracking
 from pipeline.database import make_database
 from pipeline.errors import PipelineError, TrackingError, first_line
-from pipeline.writer import Op, Writer
+from pipeline.sending import Dataset, Status, WholeRun, send
+from pipeline.writer import Writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,10 +27,10 @@ for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 for name, value in (("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"), ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")):
     os.environ.setdefault(name, value)
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+MAX_TAG, MAX_PARAM = 8000, 6000  # characters, MLflow's own limits
 
-MAX_PARAMS = 100  # of one log_batch, MLflow's own limit
-MAX_TAG, MAX_PARAM = 8000, 6000  # characters, likewise
+PARENT = "mlflow.parentRunId"  # the tag by which the UI nests runs
+PAGE = 1000  # runs looked up at a time
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +43,6 @@ def tracking_uri(root: str) -> str:
 def is_remote(root: str) -> bool:
     """Whether runs go to a server."""
     return tracking_uri(root).startswith(("http://", "https://", "databricks"))
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What MLflow is told of one split: digest and source, columns with their types, number of rows."""
-
-    name: str
-    digest: str
-    source: str
-    columns: tuple[tuple[str, str], ...]
-    n_rows: int
-    context: str
 
 
 class Tracker:
@@ -76,6 +65,13 @@ class Tracker:
     def file(self, name: str, content: bytes) -> None:
         """An artifact; `name` may hold folders."""
 
+    def run(self, run: WholeRun) -> None:
+        """A run that is over already, nested under this one."""
+
+    def runs(self, tag: str) -> set[str]:
+        """The values of a tag of the runs nested under this one; those that a kill left open are closed."""
+        return set()
+
     def end(self, status: Status) -> None:
         """Write what is left and close the run."""
 
@@ -87,17 +83,15 @@ class MlflowTracker(Tracker):
         """Of a resumed run, `run` holds what the store has already and `last_step` its last epoch."""
         self.run_id, self.run_name = run.info.run_id, str(run.info.run_name)
         self.where = tracking_uri(config.root)
-        self._config, self._last_step, self._stored = config, last_step, run
+        self._config, self._last_step, self._stored, self._client = config, last_step, run, client
         self._pending = pending_dir(config.root) / self.run_id
         self._writer = Writer(lambda op: send(client, self.run_id, op, self._pending), config.flush_seconds)
 
     def params(self, values: Mapping[str, object]) -> None:
-        pairs = [(name, str(value)[:MAX_PARAM]) for name, value in values.items()]
-        for first in range(0, len(pairs), MAX_PARAMS):
-            self._writer.put({"do": "batch", "params": pairs[first : first + MAX_PARAMS]})
+        self._writer.params({name: str(value)[:MAX_PARAM] for name, value in values.items()})
 
     def tags(self, values: Mapping[str, str]) -> None:
-        self._writer.put({"do": "batch", "tags": [(name, value[:MAX_TAG]) for name, value in values.items()]})
+        self._writer.tags({name: value[:MAX_TAG] for name, value in values.items()})
 
     def datasets(self, datasets: Sequence[Dataset]) -> None:
         if self._stored.inputs is None or not self._stored.inputs.dataset_inputs:
@@ -114,6 +108,27 @@ class MlflowTracker(Tracker):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
         self._writer.put({"do": "file", "name": name})
+
+    def run(self, run: WholeRun) -> None:
+        tags = {name: value[:MAX_TAG] for name, value in run.tags.items()} | {PARENT: self.run_id}
+        params = {name: str(value)[:MAX_PARAM] for name, value in run.params.items()}
+        op = run._asdict() | {"do": "run", "experiment": self._stored.info.experiment_id}
+        self._writer.put(op | {"tags": tags, "params": list(params.items())})
+
+    def runs(self, tag: str) -> set[str]:
+        experiment = self._stored.info.experiment_id
+        found: list[Run] = []
+        token: str | None = None
+        with _store_errors(self._config.root):
+            while token != "":
+                page = self._client.search_runs(
+                    [experiment], f"tags.`{PARENT}` = '{self.run_id}'", max_results=PAGE, page_token=token
+                )
+                found, token = found + list(page), page.token or ""
+            for run in found:
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+        return {run.data.tags[tag] for run in found if tag in run.data.tags}
 
     def end(self, status: Status) -> None:
         self._writer.put({"do": "end", "status": status, "time": int(time.time() * 1000)})
@@ -140,49 +155,16 @@ def pending_dir(root: str) -> Path:
     return Path(root) / "pending"
 
 
-def send(client: "MlflowClient", run_id: str, op: Op, pending: Path) -> None:
-    """Carry out one operation; doing it twice is as good as once, since times are part of it."""
-    from mlflow.entities import Metric, Param, RunTag
-
-    if op["do"] == "batch":
-        client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, moment, step) for name, value, moment, step in op.get("metrics", ())],
-            params=[Param(*pair) for pair in op.get("params", ())],
-            tags=[RunTag(*pair) for pair in op.get("tags", ())],
-        )
-    elif op["do"] == "inputs":
-        client.log_inputs(run_id, datasets=[_dataset_input(Dataset(**dataset)) for dataset in op["datasets"]])
-    elif op["do"] == "file":
-        file = pending / "files" / op["name"]
-        folder = str(Path(op["name"]).parent)
-        client.log_artifact(run_id, str(file), None if folder == "." else folder)
-    else:
-        client.set_terminated(run_id, op["status"], end_time=op["time"])
-
-
-def _dataset_input(dataset: Dataset) -> Any:  # an mlflow type, imported late
-    from mlflow.entities import Dataset as MlflowDataset
-    from mlflow.entities import DatasetInput, InputTag
-
-    schema = {"mlflow_colspec": [{"type": kind, "name": name, "required": True} for name, kind in dataset.columns]}
-    return DatasetInput(
-        MlflowDataset(
-            name=dataset.name,
-            digest=dataset.digest[:8],  # as long as MLflow's own; the tag `digest` has it whole
-            source_type="local",
-            source=json.dumps({"uri": dataset.source}),
-            schema=json.dumps(schema),
-            profile=json.dumps({"num_rows": dataset.n_rows, "num_elements": dataset.n_rows * len(dataset.columns)}),
-        ),
-        tags=[InputTag("mlflow.data.context", dataset.context)],
-    )
-
-
 # ---------------------------------------------------------------- runs
 @contextmanager
 def start_run(
-    tracking: Tracking, *, experiment: str, name: str, note: str, resume: str | None = None
+    tracking: Tracking,
+    *,
+    experiment: str,
+    name: str,
+    note: str,
+    resume: str | None = None,
+    parent: str | None = None,
 ) -> Iterator[Tracker]:
     """A run, closed with the status that fits how the block is left.
 
@@ -192,11 +174,12 @@ def start_run(
         name: the run's name where `tracking` gives none.
         note: the experiment's description, Markdown.
         resume: id of a run to go on with.
+        parent: id of the run that it is nested under.
 
     Raises:
         TrackingError: the server does not answer, the run is not there, the experiment was deleted.
     """
-    tracker = Tracker() if not isinstance(tracking, Mlflow) else _open(tracking, experiment, name, note, resume)
+    tracker = Tracker() if not isinstance(tracking, Mlflow) else _open(tracking, experiment, name, note, resume, parent)
     try:
         yield tracker
     except (KeyboardInterrupt, SystemExit):
@@ -209,7 +192,9 @@ def start_run(
         raise
 
 
-def _open(tracking: Mlflow, experiment: str, name: str, note: str, resume: str | None) -> MlflowTracker:
+def _open(
+    tracking: Mlflow, experiment: str, name: str, note: str, resume: str | None, parent: str | None
+) -> MlflowTracker:
     client = connect(tracking.root)
     with _store_errors(tracking.root):
         if resume is not None:
@@ -218,7 +203,20 @@ def _open(tracking: Mlflow, experiment: str, name: str, note: str, resume: str |
             client.update_run(resume, status="RUNNING")
             return MlflowTracker(tracking, client, run, last_step=last)
         experiment_id = _experiment(client, tracking, tracking.experiment or experiment, note)
-        return MlflowTracker(tracking, client, client.create_run(experiment_id, run_name=tracking.run_name or name))
+        tags = {PARENT: parent} if parent else None
+        run = client.create_run(experiment_id, tags=tags, run_name=tracking.run_name or name)
+        return MlflowTracker(tracking, client, run)
+
+
+def has_run(tracking: Tracking, run_id: str) -> bool:
+    """Whether the store has a run."""
+    if not isinstance(tracking, Mlflow):
+        return False
+    client = connect(tracking.root)
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except Exception:  # the store's word for: no such run
+        return False
 
 
 def connect(root: str) -> "MlflowClient":

@@ -1,10 +1,9 @@
 """A training run from config to result. Read it from `train` on: it goes in the order things happen."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -12,9 +11,11 @@ import torch
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
-from pipeline.evaluate import Evaluation, evaluate
+from pipeline.data.prepared import Prepared
+from pipeline.evaluate import evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
+from pipeline.module import TableModule
 from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.tracking import Tracker, checkpoint_file, start_run
@@ -29,6 +30,8 @@ def train(
     *,
     resume: str | None = None,
     import_seconds: float = 0.0,
+    parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Result:
     """Train, evaluate and track one network.
 
@@ -38,6 +41,8 @@ def train(
             `on_train_epoch_end` is called, and Lightning's validation hooks are not called.
         resume: id of a run that was cut off, to go on with from its last checkpoint; `config` must be its own.
         import_seconds: what starting the program took, for the run's account of its time.
+        parent: id of the MLflow run that this one is nested under.
+        tags: further tags of the run.
 
     Raises:
         DataError: the table cannot be trained on.
@@ -46,23 +51,19 @@ def train(
         TrainingError: the loss is no longer a finite number.
     """
     clock = Clock(import_seconds)
-    with clock.part("data"):
-        data = _load(config)
-    torch.manual_seed(config.seed)
-    network = build_network(config.model, data.features)
-    n_params = count_parameters(network)
-    threads = choose_threads(config.trainer.threads, n_params * config.trainer.batch_size)
-    torch.set_num_threads(threads)
+    data, trainer, module, threads = _build(config, clock)
+    network, n_params = module.network, count_parameters(module.network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, "s" * (threads > 1))
-    trainer = build_trainer(config)
-    module = build_module(config, data, network, trainer.world_size)
 
     clock.enter("tracking")
     note, first = experiment_note(data.table), trainer.is_global_zero
-    run = start_run(config.tracking, experiment=data.table.name, name=run_name(config), note=note, resume=resume)
+    run = start_run(
+        config.tracking, experiment=data.table.name, name=run_name(config), note=note, resume=resume, parent=parent
+    )
     with run if first else nullcontext(Tracker()) as tracker:  # further DDP processes train along, one reports
         file = checkpoint_file(config.tracking.root, tracker.run_id or resume or "untracked")
         record_start(tracker, config, data, n_params=n_params, threads=threads)  # again on resume: some may lack
+        tracker.tags(tags or {})
         clock.leave()
         with clock.part("compute"):
             fitted = fit(module, data, trainer, tracker, file, clock, callbacks, resume=resume is not None)
@@ -70,7 +71,9 @@ def train(
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
             evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
-        result = _result(tracker, fitted, evaluation, n_params=n_params, seconds=clock.total(), checkpoint=file)
+        result = _result(fitted, n_params=n_params, seconds=clock.total())
+        result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
+        result = replace(result, test=evaluation.metrics, y=evaluation.y, prediction=evaluation.prediction)
         with clock.part("report"):
             record_end(tracker, config, data, fitted.rows, evaluation, result)
         with clock.part("tracking"):
@@ -81,9 +84,41 @@ def train(
     return replace(result, seconds=clock.total())
 
 
-def _load(config: Config) -> TableDataModule:
+def try_out(config: Config, callbacks: Sequence[pl.Callback] = (), prepared: Prepared | None = None) -> Result:
+    """Train and validate one network as `train` does, as a trial: nothing is tested, tracked or written.
+
+    Args:
+        config: what to do.
+        callbacks: as for `train`.
+        prepared: the config's table, where it is at hand already.
+
+    Raises:
+        DataError, ConfigError, TrainingError: as `train`.
+    """
+    clock = Clock()
+    data, trainer, module, _ = _build(config, clock, prepared)
+    with clock.part("compute"):
+        fitted = fit(module, data, trainer, Tracker(), None, clock, callbacks)
+    return _result(fitted, n_params=count_parameters(module.network), seconds=clock.total())
+
+
+def _build(
+    config: Config, clock: Clock, prepared: Prepared | None = None
+) -> tuple[TableDataModule, pl.Trainer, TableModule, int]:
+    """Data, Lightning's Trainer, the module it trains, and how many torch threads it has."""
+    with clock.part("data"):
+        data = _load(config, prepared)
+    torch.manual_seed(config.seed)
+    network = build_network(config.model, data.features)
+    threads = choose_threads(config.trainer.threads, count_parameters(network) * config.trainer.batch_size)
+    torch.set_num_threads(threads)
+    trainer = build_trainer(config)
+    return data, trainer, build_module(config, data, network, trainer.world_size), threads
+
+
+def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
     """The data, prepared; raises ConfigError where a setting does not fit it."""
-    data = TableDataModule(config)
+    data = TableDataModule(config, prepared)
     data.setup()
     _say(data)
     check_loss(config.loss, data.features)
@@ -103,19 +138,14 @@ def _say(data: TableDataModule) -> None:
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
 
 
-def _result(
-    tracker: Tracker, fitted: Fit, evaluation: Evaluation, *, n_params: int, seconds: float, checkpoint: Path
-) -> Result:
+def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     at_best = next((row for row in fitted.rows if row["epoch"] == fitted.best_epoch), {})
     return Result(
-        run_id=tracker.run_id,
-        run_name=tracker.run_name,
         status="KILLED" if fitted.interrupted else "FINISHED",
         best_epoch=fitted.best_epoch,
         n_epochs=len(fitted.rows),
         n_params=n_params,
         val={name: value for name, value in at_best.items() if name.startswith("val/")},
-        test=evaluation.metrics,
+        history=fitted.rows,
         seconds=seconds,
-        checkpoint=checkpoint,
     )

@@ -1,8 +1,8 @@
 """The records that pass between the parts: a table, its splits, its arrays, what it is, what came of it."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 Task = Literal["binary", "multiclass", "regression"]
-GATHERED_BYTES = 8 * 2**20  # of rows put together at a time, so that no second whole array stands in memory
+BLOCK_BYTES = 2**20  # of rows put together at a time: they stay in a processor's cache
 
 
 @dataclass(frozen=True)
 class Table:
     """A table as it was read: features and targets apart, row i of one belonging to row i of the other.
 
-    `frame` holds the feature columns, `targets` one column a target, `group` and `time` the columns that
-    steer the split (None where not asked for). `n_given_test` last rows came from a test file of their own.
-    Once the features are prepared, `frame` has columns and types but no rows, and `group` and `time` are None.
+    `targets` has one column a target, `group` and `time` are the columns that steer the split (None where not
+    asked for, and once it is split). `n_given_test` last rows came from a test file of their own. Feature columns
+    are read, prepared and let go of one by one: `frame` has their names and types when that is done, but no rows.
     """
 
     name: str
@@ -67,19 +67,16 @@ class Arrays(NamedTuple):
     y: np.ndarray
 
 
-class Gathered(NamedTuple):
-    """Rows of an array, in an order of their own, put together when they are needed."""
+class Stacked(NamedTuple):
+    """Columns (N,) as one array (N, n_columns), put together when it is needed."""
 
-    source: np.ndarray
-    rows: np.ndarray
+    columns: Sequence[np.ndarray]
+    n_rows: int
+    dtype: np.dtype[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return len(self.rows), *self.source.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.source.dtype
+        return self.n_rows, len(self.columns)
 
     @property
     def nbytes(self) -> int:
@@ -87,18 +84,21 @@ class Gathered(NamedTuple):
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The rows in order, some at a time, each block C-contiguous."""
-        for rows in np.array_split(self.rows, self._n_blocks()):
-            yield np.ascontiguousarray(self.source[rows])
+        n_rows = max(1, BLOCK_BYTES // max(1, self.nbytes // max(1, self.n_rows)))
+        for start in range(0, self.n_rows, n_rows):
+            parts = [column[start : start + n_rows] for column in self.columns]
+            block = np.empty((len(parts), min(n_rows, self.n_rows - start)), self.dtype)
+            for row, part in zip(block, parts, strict=True):
+                row[...] = part
+            yield np.ascontiguousarray(block.T)
 
     def whole(self) -> np.ndarray:
         """All rows as one array."""
-        whole = np.empty(self.shape, self.dtype)
-        for part, block in zip(np.array_split(whole, self._n_blocks()), self.blocks(), strict=True):
-            part[...] = block
+        whole, start = np.empty(self.shape, self.dtype), 0
+        for block in self.blocks():
+            whole[start : start + len(block)] = block
+            start += len(block)
         return whole
-
-    def _n_blocks(self) -> int:
-        return 1 + self.nbytes // GATHERED_BYTES
 
 
 class Interval(NamedTuple):
@@ -111,15 +111,19 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What a training run reached."""
+    """What a training run reached; the fields of the second part are empty for a trial, which is not tested."""
 
-    run_id: str
-    run_name: str
     status: Literal["FINISHED", "KILLED"]
     best_epoch: int
     n_epochs: int
     n_params: int
     val: Mapping[str, float]
-    test: Mapping[str, Interval]
+    history: Sequence[Mapping[str, float]]  # a row an epoch
     seconds: float
-    checkpoint: Path  # what the run could be resumed from
+
+    run_id: str = ""
+    run_name: str = ""
+    test: Mapping[str, Interval] = field(default_factory=dict)
+    y: np.ndarray | None = None  # of the test rows, as metrics take them
+    prediction: np.ndarray | None = None
+    checkpoint: Path | None = None  # what the run could be resumed from

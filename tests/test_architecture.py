@@ -20,21 +20,57 @@ SOURCES = {
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
     0: ["errors", "types", "clock", "database"],
-    1: ["config", "writer"],
-    2: ["compose", "report", "options"],
+    1: ["config", "study_config", "writer", "canvas"],
+    2: ["mistakes", "compose", "report", "options", "distributions", "space"],
     3: ["data.columns", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
         "data.preprocess", "data.cache", "data.prepared",
         "losses", "optim", "metrics", "importance",
         "networks.activations", "networks.initializers", "networks.embeddings", "networks.dropout",
         "networks.mlp", "networks"],
     4: ["data.datamodule", "module", "loop", "progress", "evaluate"],
-    5: ["tracking", "ui"],
+    5: ["sending", "tracking", "ui"],
     6: ["record", "fitting"],
     7: ["train"],
-    8: ["cli", "__main__"],
+    8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
+        "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
+        "studies.display", "studies.dashboard"],
+    9: ["cli", "__main__"],
 }  # fmt: skip
 ALONGSIDE = {
-    "options": ["compose"],
+    "study_config": ["config"],
+    "compose": ["mistakes"],
+    "options": ["compose", "mistakes"],
+    "distributions": ["mistakes"],
+    "space": ["distributions", "mistakes"],
+    "tracking": ["sending"],
+    "studies.storage": ["studies.plan"],
+    "studies.recorder": ["studies.plan", "studies.sampling"],
+    "studies.worker": ["studies.jobs"],
+    "studies.workers": ["studies.jobs", "studies.worker"],
+    "studies.search": [
+        "studies.jobs",
+        "studies.plan",
+        "studies.recorder",
+        "studies.sampling",
+        "studies.storage",
+        "studies.workers",
+    ],
+    "studies.summary": ["studies.plan", "studies.storage"],
+    "studies.winner": ["studies.jobs", "studies.plan", "studies.workers"],
+    "studies.study": [
+        "studies.figures",
+        "studies.jobs",
+        "studies.plan",
+        "studies.recorder",
+        "studies.sampling",
+        "studies.search",
+        "studies.storage",
+        "studies.summary",
+        "studies.winner",
+        "studies.workers",
+    ],
+    "studies.display": ["studies.search"],
+    "studies.dashboard": ["studies.plan", "studies.storage"],
     "data.files": ["data.columns"],
     "data.targets": ["data.columns"],
     "data.sources": ["data.columns", "data.files", "data.targets"],
@@ -52,8 +88,9 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {"config": 600, "report": 420, "data.sources": 380}  # a table; one noun each
-RE_EXPORTS = ["pipeline", "pipeline.data"]  # a docstring, no code
-LIGHT = ["cli", "compose", "config", "errors", "options"]  # what help and a config error need
+RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.studies"]  # a docstring, no code
+# what help and a config error need
+LIGHT = ["cli", "compose", "config", "distributions", "errors", "mistakes", "options", "study_config"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}
 
 RANK = {module: rank for rank, modules in RANKS.items() for module in modules}
@@ -111,8 +148,24 @@ def test_a_module_imports_lower_ranks_only(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "doors"),
     [
-        ("mlflow", {"tracking"}),
-        ("optuna", set()),
+        ("mlflow", {"sending", "tracking"}),
+        (
+            "optuna",
+            {
+                f"studies.{name}"
+                for name in (
+                    "sampling",
+                    "storage",
+                    "recorder",
+                    "search",
+                    "summary",
+                    "figures",
+                    "winner",
+                    "study",
+                    "display",
+                )
+            },
+        ),
         ("hydra", {"compose"}),
         ("omegaconf", {"compose"}),
         ("typer", {"cli"}),

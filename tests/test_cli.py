@@ -32,10 +32,10 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert (done.code, done.err) == (0, "")
     commands = [line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["train", "config", "options", "ui", "sync"]
+    assert commands == ["train", "study", "config", "options", "ui", "sync"]
 
 
-@pytest.mark.parametrize("command", ["train", "config", "options", "ui", "sync"])
+@pytest.mark.parametrize("command", ["train", "study", "config", "options", "ui", "sync"])
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0
@@ -95,7 +95,7 @@ USAGE = "Try `pipeline --help`"
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
         (["options", "modle"], "options: no such group, got 'modle'; groups: data, experiment, loss, model, optimizer, "
-            "preprocess, scheduler, tracking, trainer"),
+            "preprocess, scheduler, search, study, tracking, trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),

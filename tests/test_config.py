@@ -22,12 +22,16 @@ from pipeline.networks import NETWORKS
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
 from pipeline.optim import OPTIMIZERS, SCHEDULERS
+from pipeline.space import nearest
+from pipeline.studies.plan import make_plan, value_at
+from pipeline.study_config import StudyConfig
 from tests.conftest import quick
 
 REGISTRIES: dict[str, dict[str, Any]] = {
     "data": SOURCES, "model": NETWORKS, "loss": LOSSES, "optimizer": OPTIMIZERS, "scheduler": SCHEDULERS,
 }  # fmt: skip
 SECTIONS = [group for group in Config.model_fields if group != "seed"]
+STUDY = [group for group in StudyConfig.model_fields if group not in Config.model_fields]
 REQUIRED = {  # what a choice cannot guess
     "csv": ["data.path=t.csv", "data.target=y"],
     "openml": ["data.dataset=credit-g"],
@@ -37,7 +41,8 @@ CHOICES = [(group, choice) for group, choices in list_groups().items() for choic
 
 @cache
 def composed(group: str, choice: str) -> Config:
-    return load_config([f"{group}={choice}", *REQUIRED.get(choice, [])])
+    kind = StudyConfig if group in STUDY else Config
+    return load_config([f"{group}={choice}", *REQUIRED.get(choice, [])], None, kind)
 
 
 @cache
@@ -77,6 +82,13 @@ def test_nesterov_is_a_preset_of_momentum() -> None:
     assert preset == plain.model_copy(update={"nesterov": True})
 
 
+@pytest.mark.parametrize("choice", list_groups()["search"])
+def test_every_end_of_a_shipped_search_space_is_a_config(choice: str) -> None:
+    plan = make_plan([f"search={choice}"])
+    assert plan.config.search.name == choice
+    assert nearest(plan.space, lambda path: value_at(plan.config, path), plan.length)[1] == []  # holds the defaults
+
+
 @pytest.mark.parametrize("group", SECTIONS)
 def test_a_file_is_named_as_its_section(group: str) -> None:
     for choice in list_groups()[group]:
@@ -103,7 +115,7 @@ def test_activations_initializers_and_monitors_are_those_built() -> None:
 def test_every_file_on_disk_is_a_choice_of_a_group() -> None:
     files = {path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml") if not path.name.startswith("_")}
     listed = {Path(group) / f"{choice}.yaml" for group, choice in CHOICES}
-    assert files - listed == {Path("config.yaml")}
+    assert files - listed == {Path("config.yaml"), Path("study.yaml")}
 
 
 # ---------------------------------------------------------------- sections
@@ -117,7 +129,7 @@ def sections() -> list[type[Section]]:
 @pytest.mark.parametrize("kind", sections())
 def test_a_section_has_a_docstring_and_a_meaning_for_each_field(kind: type[Section]) -> None:
     assert kind.__doc__
-    if kind is not Config:
+    if not issubclass(kind, Config):
         assert all(field.description for name, field in kind.model_fields.items() if name != "name")
 
 
@@ -135,7 +147,7 @@ def test_a_config_cannot_be_changed() -> None:
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_yaml_gives_the_same_config_back(group: str, choice: str) -> None:
     config = composed(group, choice)
-    assert validate(yaml.safe_load(to_yaml(config))) == config
+    assert validate(yaml.safe_load(to_yaml(config)), type(config)) == config
 
 
 @settings(deadline=None)

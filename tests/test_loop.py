@@ -80,6 +80,7 @@ def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
 
 def test_the_checkpoint_file_holds_data_only_and_is_replaced_whole(tmp_path: Path) -> None:
     result = train(quick("trainer.checkpoint_seconds=0"))
+    assert result.checkpoint is not None
     content = read_checkpoint(result.checkpoint)  # torch's weights_only: refuses pickled code
     assert content["epoch"] == 1
     assert [file.name for file in result.checkpoint.parent.glob("last*")] == ["last.ckpt"]

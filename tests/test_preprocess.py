@@ -1,5 +1,6 @@
 """Preprocessing: learned on the training rows alone, equal to the formulas, and defined for any input."""
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -14,9 +15,9 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pipeline.config import Preprocess
 from pipeline.data.preprocess import DATE_PARTS, Preprocessor
-from pipeline.data.scaling import fit_scaling
+from pipeline.data.scaling import fit_scaling, median
 from pipeline.errors import DataError
-from pipeline.types import Arrays, Table
+from pipeline.types import Arrays, Splits, Table
 from tests.conftest import mixed_frame
 
 SCALINGS = ["standard", "robust", "quantile", "none"]
@@ -35,12 +36,23 @@ def table_of(frame: pd.DataFrame, targets: pd.DataFrame | None = None) -> Table:
 
 def fitted(frame: pd.DataFrame, n_train: int | None = None, **fields: Any) -> Preprocessor:
     """Learned from the first rows of a frame."""
-    return Preprocessor(config(**fields)).fit(table_of(frame), np.arange(n_train or len(frame)))
+    return fitted_to(table_of(frame), np.arange(n_train or len(frame)), config(**fields))
+
+
+def fitted_to(table: Table, rows: np.ndarray, settings: Preprocess) -> Preprocessor:
+    """Learned from `rows` of a table."""
+    preprocessor, none = Preprocessor(settings), np.arange(0)
+    preprocessor.fit_transform(list(map(str, table.frame)), taker(table.frame), table, Splits(rows, none, none))
+    return preprocessor
+
+
+def taker(frame: pd.DataFrame) -> Callable[[str, np.ndarray], pd.Series]:
+    return lambda name, rows: frame[name].iloc[rows]
 
 
 def rows_of(preprocessor: Preprocessor, table: Table, rows: np.ndarray) -> Arrays:
     """Prepared rows of a table."""
-    return Arrays(*(array[rows] for array in preprocessor.arrays(lambda name: table.frame[name], table.targets)))
+    return Arrays(*preprocessor.transform(table.frame.iloc[rows]), preprocessor.targets(table.targets.iloc[rows]))
 
 
 def message(preprocessor: Preprocessor, frame: pd.DataFrame) -> str:
@@ -81,7 +93,7 @@ def test_absurd_values_in_other_rows_change_nothing_learned(scaling: str) -> Non
     poison_targets.loc[others] = 1e30
     one = table_of(clean, targets)
     two = table_of(poisoned(clean, others), poison_targets)
-    first, second = (Preprocessor(config(scaling, min_frequency=5)).fit(table, train) for table in (one, two))
+    first, second = (fitted_to(table, train, config(scaling, min_frequency=5)) for table in (one, two))
     assert (first.dropped_, first.categories_, first.features_) == (
         second.dropped_,
         second.categories_,
@@ -121,7 +133,7 @@ def test_robust_is_realmlps_formula(x: np.ndarray) -> None:
     width = high - low if high > low else (train.max() - train.min()) / 2
     z = (x - np.median(train)) / width
     table = table_of(pd.DataFrame({"x": x}))
-    num, _ = Preprocessor(config("robust")).fit(table, np.arange(0, 400, 2)).transform(table.frame)
+    num, _ = fitted_to(table, np.arange(0, 400, 2), config("robust")).transform(table.frame)
     np.testing.assert_allclose(num[:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6, atol=1e-7)
     assert np.abs(num).max() <= 3
 
@@ -376,9 +388,54 @@ def test_rows_are_prepared_one_by_one_as_together() -> None:
     assert [array.shape[0] for array in preprocessor.transform(frame.iloc[:0])] == [0, 0]
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("max_onehot", [0, 9])
+def test_rows_prepared_while_learning_are_those_of_transform_in_the_order_of_the_splits(
+    scaling: str, max_onehot: int
+) -> None:
+    frame = features()
+    frame.loc[::7, ["colour", "joined", "city"]] = None
+    table, splits = table_of(frame), Splits(*np.split(np.random.default_rng(0).permutation(200), [120, 150]))
+    preprocessor = Preprocessor(config(scaling, max_onehot=max_onehot))
+    num, cat, y = preprocessor.fit_transform(list(map(str, frame)), taker(frame), table, splits)
+    expected = rows_of(preprocessor, table, np.concatenate(splits))
+    for one, two in zip((num.whole(), cat.whole(), y), expected, strict=True):
+        assert (one.dtype, one.shape) == (two.dtype, two.shape)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_column_is_asked_for_once() -> None:
+    frame, asked = features(), list[str]()
+
+    def take(name: str, rows: np.ndarray) -> pd.Series:
+        asked.append(name)
+        return frame[name].iloc[rows]
+
+    splits = Splits(np.arange(100), np.arange(100, 150), np.arange(150, 200))
+    Preprocessor(config()).fit_transform(list(map(str, frame)), take, table_of(frame), splits)
+    assert sorted(asked) == sorted(map(str, frame))
+
+
+def test_values_of_several_types_that_read_the_same_are_one_level() -> None:
+    column = [1, "1", True, "True", 1.0, None]
+    preprocessor = fitted(pd.DataFrame({"c": pd.Series(column, dtype=object)}))
+    assert preprocessor.categories_[0].levels == ("1", "True")
+    assert preprocessor.transform(pd.DataFrame({"c": ["True", "1", None]}))[0].tolist() == [
+        [0, 1, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+    ]
+
+
+@given(x=hnp.arrays(float, st.integers(1, 40), elements=st.floats(-1.7e308, 1.7e308)))
+def test_the_median_is_numpys(x: np.ndarray) -> None:
+    unit = np.ldexp(1.0, int(np.frexp(np.abs(x).max())[1]) - 1)
+    assert median(x) == np.median(x / unit) * unit
+
+
 def test_shapes_and_types_are_those_of_features() -> None:
     table = table_of(features())
-    preprocessor = Preprocessor(config()).fit(table, np.arange(100))
+    preprocessor = fitted_to(table, np.arange(100), config())
     arrays = rows_of(preprocessor, table, np.arange(40, 90))
     assert [array.dtype for array in arrays] == [np.dtype(kind) for kind in ("float32", "int64", "float32")]
     assert arrays.num.shape == (50, preprocessor.features_.n_num)
@@ -455,7 +512,7 @@ def test_transform_before_fit_is_refused() -> None:
 def test_regression_targets_are_standardised_by_the_training_rows() -> None:
     y = np.random.default_rng(0).normal([5, -300], [2, 1e-4], size=(100, 2))
     table = table_of(pd.DataFrame({"x": range(100)}), pd.DataFrame(y, columns=["a", "b"]))
-    preprocessor = Preprocessor(config()).fit(table, np.arange(60))
+    preprocessor = fitted_to(table, np.arange(60), config())
     expected = StandardScaler().fit(y[:60]).transform(y)
     np.testing.assert_allclose(rows_of(preprocessor, table, np.arange(100)).y, expected, rtol=1e-5, atol=1e-6)
     assert preprocessor.features_.n_outputs == 2
@@ -463,7 +520,7 @@ def test_regression_targets_are_standardised_by_the_training_rows() -> None:
 
 def test_a_target_constant_in_the_training_rows_is_only_shifted() -> None:
     table = table_of(pd.DataFrame({"x": range(4)}), pd.DataFrame({"y": [5.0, 5.0, 5.0, 7.0]}))
-    preprocessor = Preprocessor(config()).fit(table, np.arange(3))
+    preprocessor = fitted_to(table, np.arange(3), config())
     assert rows_of(preprocessor, table, np.arange(4)).y[:, 0].tolist() == [0, 0, 0, 2]
 
 
@@ -472,9 +529,10 @@ def test_classes_stay_codes_and_are_counted(task: Any, n_outputs: int) -> None:
     n_classes = max(2, n_outputs)
     codes = pd.DataFrame({"y": np.arange(12) % n_classes})
     table = Table("t", "", "", pd.DataFrame({"x": range(12)}), codes, task, ("a", "b", "c")[:n_classes])
-    preprocessor = Preprocessor(config()).fit(table, np.arange(7))
-    assert rows_of(preprocessor, table, np.arange(12)).y.tolist() == codes["y"].tolist()
+    preprocessor, splits = Preprocessor(config()), Splits(np.arange(7), np.arange(7, 9), np.arange(9, 12))
+    y = preprocessor.fit_transform(["x"], taker(table.frame), table, splits)[2]
+    assert y.tolist() == codes["y"].tolist()
     assert preprocessor.features_.n_outputs == n_outputs
     assert preprocessor.features_.class_counts == tuple(np.bincount(codes["y"][:7]))
-    rows_of(preprocessor, table, np.arange(12)).y[:] = 9
+    y[:] = 9
     assert table.targets["y"].max() < 9

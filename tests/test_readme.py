@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.compose import list_groups
+from pipeline.studies.plan import make_plan
 from tests.conftest import Done, mixed_frame
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -24,9 +25,11 @@ def test_there_are_commands_to_try() -> None:
 def test_commands_run(command: str, cli: Callable[..., Done], root: Path, tmp_path: Path) -> None:
     frame = mixed_frame().rename(columns={"amount": "price"})
     frame.to_csv(tmp_path / "table.csv", index=False)
-    done = cli(*shlex.split(command)[1:], "trainer.max_epochs=1")
+    words = shlex.split(command)[1:]
+    short = ["trainer.max_epochs=1", *(["study.n_trials=2", "study.refit_seeds=1"] if words[0] == "study" else [])]
+    done = cli(*words, *short)
     assert done.code == 0, done.err
-    assert "95 % interval" in done.out
+    assert ("best settings: " if words[0] == "study" else "95 % interval") in done.out
 
 
 def test_the_python_example_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +58,15 @@ def test_a_users_own_group_works_as_told(cli: Callable[..., Done], tmp_path: Pat
     assert done.code == 0, done.err
     assert "name: adam" in done.out
     assert "lr: 0.01" in done.out
+
+
+def test_the_search_space_of_ones_own_can_be_searched(tmp_path: Path) -> None:
+    (space,) = re.findall(r"```yaml\n# DIR/search/mine.yaml.*?\n(.*?)```", README, re.DOTALL)
+    folder = tmp_path / "own" / "search"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(space)
+    plan = make_plan(["search=mine", "search.space.model.dropout.high=0.4"], tmp_path / "own")
+    assert list(plan.space) == ["model.hidden", "model.dropout", "optimizer"]
 
 
 def test_make_help_lists_every_target() -> None:

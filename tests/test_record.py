@@ -1,13 +1,15 @@
 """How runs and experiments are named and described; what the store then holds is in test_tracking."""
 
 import re
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.compose import flatten
 from pipeline.data.datamodule import TableDataModule
-from pipeline.record import _flatten, _mlflow_type, _split_digest, experiment_note, run_name
+from pipeline.record import _git, _mlflow_type, _split_digest, experiment_note, run_name
 from tests.conftest import quick
 
 
@@ -45,7 +47,7 @@ def test_a_split_digest_names_rows_of_one_table() -> None:
 
 
 def test_settings_are_flat_params() -> None:
-    assert _flatten({"seed": 0, "model": {"hidden": [1, 2], "deep": {"x": None}}}) == {
+    assert flatten({"seed": 0, "model": {"hidden": [1, 2], "deep": {"x": None}}}) == {
         "seed": 0,
         "model.hidden": [1, 2],
         "model.deep.x": None,
@@ -66,3 +68,9 @@ def test_settings_are_flat_params() -> None:
 )
 def test_columns_have_mlflows_types(values: object, kind: str) -> None:
     assert _mlflow_type(str(pd.Series(values).dtype)) == kind
+
+
+def test_a_repository_without_a_commit_has_none_to_tell() -> None:
+    assert _git() == {}
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert _git() == {}

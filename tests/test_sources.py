@@ -3,8 +3,10 @@
 import gzip
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,23 +19,31 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.compose import load_config
-from pipeline.config import Csv, Preprocess
+from pipeline.config import Csv, Data, Preprocess
 from pipeline.data import files
-from pipeline.data.preprocess import Preprocessor
+from pipeline.data.prepared import prepare
 from pipeline.data.sources import load_table
 from pipeline.errors import DataError
 from pipeline.types import Table
 from tests.conftest import mixed_frame, write_csv
-from tests.test_preprocess import rows_of
+from tests.test_preprocess import fitted_to, rows_of
 
 DEFAULTS = load_config(["data=csv", "data.path=table.csv", "data.target=y"]).data.model_dump()
 PREPROCESS = Preprocess(scaling="standard", min_frequency=5, max_onehot=9)
 
 
+def whole_table(data: Data) -> Table:
+    """The table that `data` names with all its features, which otherwise stand in memory one at a time."""
+    table, columns = load_table(data)
+    rows = np.arange(table.n_rows)
+    frame = pd.DataFrame({name: columns.take(name, rows) for name in columns.names})
+    return replace(table, frame=frame, notes=(*table.notes, *chain(*columns.notes.values())))
+
+
 def load(content: str | bytes | pd.DataFrame | pa.Table = "", name: str = "table.csv", **fields: Any) -> Table:
     """The table that a file of this content gives."""
     write(content, name)
-    return load_table(Csv.model_validate({**DEFAULTS, "path": name, **fields}))
+    return whole_table(Csv.model_validate({**DEFAULTS, "path": name, **fields}))
 
 
 def write(content: str | bytes | pd.DataFrame | pa.Table, name: str) -> None:
@@ -74,7 +84,7 @@ def test_a_set_shipped_with_scikit_learn(
 ) -> None:
     from sklearn import datasets
 
-    table = load_table(load_config([f"data={name}"]).data)
+    table = whole_table(load_config([f"data={name}"]).data)
     assert (table.frame.shape, table.task, table.classes) == (shape, task, classes)
     bunch = getattr(datasets, f"load_{name}")()
     np.testing.assert_array_equal(table.frame, bunch.data)
@@ -99,7 +109,7 @@ def _answer(value: object) -> Callable[..., object]:
 
 def test_california_housing_is_read_from_the_fetchers_bunch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sklearn.datasets.fetch_california_housing", _answer(_bunch()))
-    table = load_table(load_config(["data=california_housing"]).data)
+    table = whole_table(load_config(["data=california_housing"]).data)
     assert (table.task, list(table.frame), list(table.targets["y"])) == (
         "regression",
         ["a"],
@@ -110,10 +120,10 @@ def test_california_housing_is_read_from_the_fetchers_bunch(monkeypatch: pytest.
 def test_openml_passes_name_version_and_target_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **query: asked.update(query) or _bunch())
-    table = load_table(load_config(["data=openml", "data.dataset=credit-g", "data.version=2", "data.target=y"]).data)
+    table = whole_table(load_config(["data=openml", "data.dataset=credit-g", "data.version=2", "data.target=y"]).data)
     assert asked == {"name": "credit-g", "version": 2, "target_column": "y", "as_frame": True}
     assert table.source == "openml.org/d/7"
-    load_table(load_config(["data=openml", "data.dataset=31"]).data)
+    whole_table(load_config(["data=openml", "data.dataset=31"]).data)
     assert asked["data_id"] == 31
 
 
@@ -135,24 +145,24 @@ def test_openml_passes_name_version_and_target_on(monkeypatch: pytest.MonkeyPatc
 def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
     monkeypatch.setattr("sklearn.datasets.fetch_openml", _answer(error))
     with pytest.raises(DataError) as raised:
-        load_table(load_config(["data=openml", "data.dataset=x"]).data)
+        whole_table(load_config(["data=openml", "data.dataset=x"]).data)
     assert str(raised.value) == f"data.dataset=x: {said}"
 
 
 def test_openml_without_a_target_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sklearn.datasets.fetch_openml", _answer(_bunch(target_names=[])))
     with pytest.raises(DataError, match=r"^data.dataset=31: has no target of its own; set data.target=COLUMN$"):
-        load_table(load_config(["data=openml", "data.dataset=31"]).data)
+        whole_table(load_config(["data=openml", "data.dataset=31"]).data)
 
 
 def test_openml_number_and_version_exclude_each_other() -> None:
     with pytest.raises(DataError, match=r"^data.version: goes with a data set's name, not with its number 31$"):
-        load_table(load_config(["data=openml", "data.dataset=31", "data.version=2"]).data)
+        whole_table(load_config(["data=openml", "data.dataset=31", "data.version=2"]).data)
 
 
 def test_mobile_price_says_where_to_get_it() -> None:
     with pytest.raises(DataError) as error:
-        load_table(load_config(["data=mobile_price"]).data)
+        whole_table(load_config(["data=mobile_price"]).data)
     assert str(error.value) == (
         "data.path: no such file, got 'train.csv'; download train.csv from "
         "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
@@ -163,7 +173,7 @@ def test_mobile_price_says_where_to_get_it() -> None:
 def test_mobile_price_reads_kaggles_file(tmp_path: Path) -> None:
     frame = pd.DataFrame({"ram": range(8), "price_range": [0, 1, 2, 3] * 2})
     path = write_csv(tmp_path / "train.csv", frame)
-    table = load_table(load_config(["data=mobile_price", f"data.path={path}"]).data)
+    table = whole_table(load_config(["data=mobile_price", f"data.path={path}"]).data)
     assert (table.name, table.task, table.classes) == ("mobile_price", "multiclass", ("0", "1", "2", "3"))
 
 
@@ -175,10 +185,10 @@ def test_csv_gzip_and_parquet_give_the_same_arrays(target: str) -> None:
     tables = [load(frame.to_csv(index=False), name, target=target) for name in ("t.csv", "t.csv.gz")]
     tables.append(load(frame, "t.parquet", target=target))
     rows = np.arange(len(frame))
-    first = Preprocessor(PREPROCESS).fit(tables[0], rows)
+    first = fitted_to(tables[0], rows, PREPROCESS)
     for table in tables:
         assert (table.task, table.classes, table.name) == (tables[0].task, tables[0].classes, "t")
-        other = Preprocessor(PREPROCESS).fit(table, rows)
+        other = fitted_to(table, rows, PREPROCESS)
         for one, two in zip(rows_of(first, tables[0], rows), rows_of(other, table, rows), strict=True):
             np.testing.assert_array_equal(one, two)
 
@@ -213,7 +223,7 @@ def test_extension_dtypes_prepare_as_plain_ones_do(name: str, through_file: bool
     y = ["p", "q", "p", "q"]
     plain = load(pd.DataFrame({"x": PLAIN[name], "y": y}), "plain.parquet")
     frame = pd.DataFrame({"x": EXTENSION[name], "y": y})
-    preprocessor = Preprocessor(PREPROCESS.model_copy(update={"min_frequency": 1})).fit(plain, np.arange(4))
+    preprocessor = fitted_to(plain, np.arange(4), PREPROCESS.model_copy(update={"min_frequency": 1}))
     given = load(frame, "extension.parquet").frame if through_file else frame
     expected = preprocessor.transform(plain.frame)[0]
     assert expected.any()
@@ -225,9 +235,7 @@ def test_a_frame_of_extension_dtypes_is_learned_from_as_it_is() -> None:
     plain = load(pd.DataFrame({name: PLAIN[name] for name in EXTENSION} | {"y": list("pqpq")}), "plain.parquet")
     table = Table("t", "", "", frame, plain.targets, "binary", plain.classes)
     config = PREPROCESS.model_copy(update={"min_frequency": 1})
-    one, two = (
-        rows_of(Preprocessor(config).fit(each, np.arange(4)), each, np.arange(4)).num for each in (plain, table)
-    )
+    one, two = (rows_of(fitted_to(each, np.arange(4), config), each, np.arange(4)).num for each in (plain, table))
     np.testing.assert_array_equal(one, two)
 
 
@@ -270,10 +278,50 @@ def test_a_column_nothing_can_be_made_of_is_refused_unless_dropped(cells: list[o
     assert list(load(content, "t.parquet", drop=["odd"], missing_values=["?"]).frame) == ["x"]
 
 
-def test_a_parquet_file_is_read_a_group_of_columns_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "GROUP_BYTES", 1)
-    content = pa.table({f"c{i}": np.arange(5) + i for i in range(11)} | {"y": list("ababa")})
-    assert columns(load(content, "t.parquet")) == {f"c{i}": list(range(i, i + 5)) for i in range(11)}
+def test_a_column_is_read_when_it_is_taken_and_the_values_of_the_rows_asked_for_come() -> None:
+    write(pa.table({"a": np.arange(5), "b": [1.0, 2.0, np.inf, 3.0, 4.0], "y": list("ababa")}), "t.parquet")
+    _, columns = load_table(Csv.model_validate({**DEFAULTS, "path": "t.parquet"}))
+    assert columns.take("a", np.array([3, 0])).tolist() == [3, 0]
+    with pytest.raises(DataError, match=r"^column 'b': 1 of 5 values are infinite, first in row 3; "):
+        columns.take("b", np.array([0, 1]))
+
+
+def test_text_that_occurs_nowhere_any_more_is_no_level_and_no_class() -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0, 2, 0, 2], pa.int32()), pa.array(["p", "never", "q"]))
+    content = pa.table({"t": text, "y": text})
+    parquet.write_table(content, "t.parquet", store_schema=False)  # plain text to whoever reads the file
+    table = whole_table(Csv.model_validate({**DEFAULTS, "path": "t.parquet"}))
+    assert table.classes == ("p", "q")
+    preprocessor = fitted_to(table, np.arange(4), PREPROCESS.model_copy(update={"min_frequency": 1}))
+    assert preprocessor.categories_[0].levels == ("p", "q")
+
+
+def test_large_strings_are_text() -> None:
+    text = pa.array(["b", "a", None, "b"], pa.large_string())
+    table = load(
+        pa.table({"t": text, "d": pa.array(["2020-01-01"] * 4, pa.large_string()), "y": text.fill_null("a")}),
+        "t.parquet",
+    )
+    assert table.classes == ("a", "b")
+    assert [None if pd.isna(cell) else cell for cell in table.frame["t"]] == text.to_pylist()
+    assert table.frame["d"].tolist() == [pd.Timestamp("2020-01-01", tz="UTC")] * 4
+
+
+def test_text_in_several_row_groups_is_one_column() -> None:
+    content = pa.table({"t": ["b", "a", None, "c", "b", "a"], "y": list("pqpqpq")})
+    parquet.write_table(content, "t.parquet", row_group_size=2)
+    frame = whole_table(Csv.model_validate({**DEFAULTS, "path": "t.parquet"})).frame
+    assert [None if pd.isna(cell) else cell for cell in frame["t"]] == content["t"].to_pylist()
+
+
+def test_of_several_columns_that_are_refused_the_first_is_named() -> None:
+    bad = {f"c{i}": [1.0, np.inf, 2.0, 3.0] * 1000 for i in range(8)}
+    content = pd.DataFrame({"sound": np.arange(4000) + 0.5, **bad, "y": list("ab") * 2000})
+    content.to_parquet("t.parquet")
+    config = load_config(["data=csv", "data.path=t.parquet", "data.target=y", "tracking=none"])
+    for _ in range(5):
+        with pytest.raises(DataError, match=r"^column 'c0': "):
+            prepare(config)
 
 
 def test_names_with_dots_are_not_paths() -> None:
@@ -320,8 +368,7 @@ def test_a_column_is_what_all_its_rows_say(first: str, last: str, expected: list
     assert len(frame) == LONG + 1
 
 
-def test_blocks_are_joined_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PIECE_BLOCKS", 2)
+def test_blocks_are_joined_in_order() -> None:
     content = pd.DataFrame({"a": np.arange(LONG), "t": [f"t{i}" for i in range(LONG)], "y": np.arange(LONG) % 3})
     frame = load(content).frame
     np.testing.assert_array_equal(frame["a"], content["a"])
@@ -386,7 +433,7 @@ def test_missing_values_are_read_in_every_format() -> None:
 def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write("a,y\n1,p\n2,q\n", "home.csv")
-    table = load_table(Csv.model_validate({**DEFAULTS, "path": "~/home.csv"}))
+    table = whole_table(Csv.model_validate({**DEFAULTS, "path": "~/home.csv"}))
     assert table.source == str(tmp_path / "home.csv")
 
 
@@ -432,12 +479,12 @@ def test_a_file_that_cannot_be_read(content: str | bytes | pd.DataFrame, name: s
 def test_a_broken_file_is_one_line_that_names_it(name: str) -> None:
     Path(name).write_bytes(b"not what the suffix says")
     with pytest.raises(DataError, match=rf"^{name}: [^\n]+$"):
-        load_table(Csv.model_validate({**DEFAULTS, "path": name}))
+        whole_table(Csv.model_validate({**DEFAULTS, "path": name}))
 
 
 def test_an_absent_file_is_named_by_its_setting() -> None:
     with pytest.raises(DataError, match=r"^data.path: no such file, got 'none.csv'$"):
-        load_table(Csv.model_validate({**DEFAULTS, "path": "none.csv"}))
+        whole_table(Csv.model_validate({**DEFAULTS, "path": "none.csv"}))
     assert message("a,y\n1,p\n", test_path="none.csv") == "data.test_path: no such file, got 'none.csv'"
 
 
@@ -456,7 +503,7 @@ def test_a_date_column_with_mistakes_is_refused_unless_it_is_to_be_text() -> Non
     assert message(content) == said
     assert load(content, categorical=["a"]).frame["a"].iloc[-1] == "2020-13-01"
     write("a,b,y\n2020-13-01,1,p\n2020-01-01,2,q\n", "table.csv")
-    assert list(load_table(Csv.model_validate({**DEFAULTS, "drop": ["a"]})).frame) == ["b"]
+    assert list(whole_table(Csv.model_validate({**DEFAULTS, "drop": ["a"]})).frame) == ["b"]
 
 
 def test_numbers_named_categorical_become_text_without_a_point() -> None:
@@ -483,7 +530,7 @@ def test_a_way_out_can_be_typed_in_a_shell() -> None:
     assert said.endswith("""'data.categorical=["Größe (m)"]'""")
     fixes = [f"data.{setting}" for setting in ('missing_values=["?"]', 'categorical=["Größe (m)"]')]
     data = load_config(["data=csv", "data.path=table.csv", "data.target=y", *fixes]).data
-    assert list(load_table(data).frame) == ["Größe (m)"]
+    assert list(whole_table(data).frame) == ["Größe (m)"]
 
 
 def test_a_long_value_is_shown_shortened_on_one_line() -> None:
@@ -725,7 +772,7 @@ def test_a_test_file_that_does_not_fit(test: str, said: str) -> None:
 def test_test_rows_do_not_turn_a_category_into_a_number() -> None:
     write("a,flag,y\n1,1,p\n2,5,q\n", "test.csv")
     table = load("a,flag,y\n1,true,p\n2,false,q\n", test_path="test.csv")
-    preprocessor = Preprocessor(PREPROCESS.model_copy(update={"min_frequency": 1})).fit(table, np.arange(2))
+    preprocessor = fitted_to(table, np.arange(2), PREPROCESS.model_copy(update={"min_frequency": 1}))
     assert preprocessor.categories_[0].levels == ("False", "True")
     assert preprocessor.transform(table.frame)[0][:, 1:].tolist() == [[0, 1], [1, 0], [0, 1], [0, 0]]
 
@@ -755,9 +802,9 @@ def test_text_in_a_number_target_is_refused_instead_of_making_every_value_a_clas
         "correct them, or set data.task=classification if all are labels"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        load_table(load_config(["data=csv", "data.path=t.csv", "data.target=y"]).data)
+        whole_table(load_config(["data=csv", "data.path=t.csv", "data.target=y"]).data)
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^data\.path: is a folder, not a file, got '\.'$"):
-        load_table(load_config(["data=csv", "data.path=.", "data.target=y"]).data)
+        whole_table(load_config(["data=csv", "data.path=.", "data.target=y"]).data)

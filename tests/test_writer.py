@@ -33,6 +33,24 @@ def test_writer_batches_metrics_and_keeps_the_order_of_operations() -> None:
     assert store.ops[-1]["do"] == "end"
 
 
+def test_writer_sends_metrics_params_and_tags_together_ahead_of_the_rest_and_within_mlflows_limits() -> None:
+    store = Store()
+    writer = Writer(store.send, flush_seconds=60)
+    writer.tags({"status": "running", "task": "binary"})
+    writer.put({"do": "file"})
+    writer.params({f"p{i}": str(i) for i in range(150)})
+    writer.tags({"status": "finished"})
+    writer.metrics({f"m{i}": 0.0 for i in range(950)}, 1)
+    writer.put({"do": "end"})
+    assert writer.close(wait_seconds=5) == []
+    assert [op["do"] for op in store.ops] == ["batch", "batch", "file", "end"]
+    first, second = store.ops[:2]
+    assert first["tags"] == [("status", "finished"), ("task", "binary")]
+    assert first["params"] + second["params"] == [(f"p{i}", str(i)) for i in range(150)]
+    sizes = [[len(op[kind]) for kind in ("params", "tags", "metrics")] for op in (first, second)]
+    assert sizes == [[100, 2, 898], [50, 0, 52]]
+
+
 def test_writer_keeps_what_a_store_that_is_away_did_not_take_and_sends_it_when_it_is_back() -> None:
     store = Store()
     store.away = True

@@ -11,13 +11,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pipeline.types import Gathered
+from pipeline.types import Stacked
 
 CACHE_BYTES = 4 * 2**30  # of all entries together; the least recently used go first
 LARGEST_SHARE = 0.25  # of CACHE_BYTES; an entry that takes more is not kept
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Entry(NamedTuple):
     """What is kept: arrays by name, and what else is known."""
 
-    arrays: Mapping[str, np.ndarray | Gathered]
+    arrays: Mapping[str, np.ndarray | Stacked]
     facts: Facts
 
 
@@ -73,7 +74,7 @@ def _map(file: Path, expected: Facts) -> np.ndarray:
     return array.view(np.ndarray)
 
 
-def _described(array: np.ndarray | Gathered, file: Path) -> Facts:
+def _described(array: np.ndarray | Stacked, file: Path) -> Facts:
     return {"shape": list(array.shape), "dtype": array.dtype.str, "bytes": file.stat().st_size}
 
 
@@ -95,16 +96,20 @@ def _keep(folder: Path, entry: Entry) -> None:
 
 
 def _write(folder: Path, entry: Entry) -> None:
-    described = {}
-    for name, array in entry.arrays.items():
-        file = folder / f"{name}.npy"
-        header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
-        with file.open("wb") as stream:  # not a memory map: on a full disk that is a signal, not an error
-            np.lib.format.write_array_header_1_0(stream, header)
-            for block in array.blocks() if isinstance(array, Gathered) else [np.ascontiguousarray(array)]:
-                stream.write(block.data)
-        described[name] = _described(array, file)
-    (folder / "meta.json").write_text(json.dumps({"arrays": described, "facts": entry.facts}))
+    files = [folder / f"{name}.npy" for name in entry.arrays]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        described = threads.map(_write_array, files, entry.arrays.values())
+        arrays = dict(zip(entry.arrays, described, strict=True))
+    (folder / "meta.json").write_text(json.dumps({"arrays": arrays, "facts": entry.facts}))
+
+
+def _write_array(file: Path, array: np.ndarray | Stacked) -> Facts:
+    header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+    with file.open("wb") as stream:  # not a memory map: on a full disk that is a signal, not an error
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in array.blocks() if isinstance(array, Stacked) else [np.ascontiguousarray(array)]:
+            stream.write(block.data)
+    return _described(array, file)
 
 
 def _tidy(root: Path) -> None:
@@ -129,5 +134,5 @@ def _folders(root: Path) -> list[tuple[float, int, Path]]:
     return sorted(found, reverse=True)
 
 
-def _whole(array: np.ndarray | Gathered) -> np.ndarray:
-    return array.whole() if isinstance(array, Gathered) else array
+def _whole(array: np.ndarray | Stacked) -> np.ndarray:
+    return array.whole() if isinstance(array, Stacked) else array

@@ -1,11 +1,12 @@
 """What a column holds: numbers, moments, text; and one kind read as another."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 
@@ -22,6 +23,23 @@ def is_number(column: pd.Series) -> bool:
 def is_datetime(column: pd.Series) -> bool:
     """Whether a column holds dates or times."""
     return pd.api.types.is_datetime64_any_dtype(column)
+
+
+def is_coded(column: pd.Series) -> bool:
+    """Whether a column is text as files give it: codes into its distinct values."""
+    return isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_dictionary(column.dtype.pyarrow_dtype)
+
+
+def decoded(column: pd.Series) -> pd.Series:
+    """A column with its text, if it holds any, as pandas has it."""
+    if not is_coded(column):
+        return column
+    return pd.Series(pa.array(column.array).cast(pa.string()).to_pandas(), column.index, name=column.name)
+
+
+def kind_of(column: pd.Series) -> str:
+    """What pandas calls a column's type."""
+    return "str" if is_coded(column) else str(column.dtype)
 
 
 def row_of(bad: pd.Series | np.ndarray) -> int:
@@ -56,6 +74,7 @@ def as_numbers(column: pd.Series, where: str = "") -> pd.Series:
     """
     if is_number(column):
         return column
+    column = decoded(column)
     numbers = pd.to_numeric(column, errors="coerce")
     bad = column.notna() & (numbers.isna() | is_datetime(column))
     if bad.any():
@@ -69,6 +88,7 @@ def as_moments(column: pd.Series, where: str = "") -> pd.Series:
     Raises:
         DataError: another value.
     """
+    column = decoded(column)
     if column.isna().all():
         return pd.Series(pd.NaT, column.index, "datetime64[us, UTC]", column.name)
     try:
@@ -89,22 +109,41 @@ def _is_moment(value: Any) -> bool:
     return True
 
 
-def as_datetimes(frame: pd.DataFrame, *, besides: Sequence[str] = ()) -> pd.DataFrame:
-    """Date objects, and text that is almost throughout an ISO date, become moments; columns of `besides` stay."""
-    found: dict[str, pd.Series] = {}
-    for name, column in frame.items():
-        if name in besides or not is_textual(column):
-            continue
-        sample = column.dropna().head(100).astype(str)
-        if len(sample) and sample.str.match(ISO_DATE).mean() >= ALMOST:
-            found[str(name)] = as_moments(column)
-    return frame.assign(**found)
+def as_datetime(column: pd.Series) -> pd.Series:
+    """Date objects, and text that is almost throughout an ISO date, as moments; another column as it is.
+
+    Raises:
+        DataError: a value that is no date.
+    """
+    if not is_textual(column):
+        return column
+    sample = column.iloc[np.flatnonzero(column.notna())[:100]].astype(str)
+    return as_moments(column) if len(sample) and sample.str.match(ISO_DATE).mean() >= ALMOST else column
 
 
 def text_codes(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Codes (N,) into a column's distinct values as text, whole numbers without a decimal point; −1: missing."""
-    codes, values = pd.factorize(column)
-    return codes, [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values.tolist()]
+    """Codes (N,) into distinct texts, whole numbers without a decimal point; −1: missing. Not every text need occur."""
+    if is_coded(column):
+        coded = pa.chunked_array(pa.array(column.array)).combine_chunks()
+        codes, values = pc.fill_null(coded.indices, -1).to_numpy(), coded.dictionary.to_pylist()
+    else:
+        codes, index = pd.factorize(column)
+        values = index.tolist()
+    labels = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
+    distinct = list(dict.fromkeys(labels))
+    if len(distinct) < len(labels):  # values of several types that read the same
+        codes = np.append(pd.Index(distinct).get_indexer(pd.Index(labels)), -1)[codes]
+    return codes, distinct
+
+
+def n_distinct(column: pd.Series) -> int:
+    """How many distinct values occur."""
+    if not is_coded(column):
+        return int(column.nunique())
+    codes, labels = text_codes(column)
+    occurs = np.zeros(len(labels) + 1, bool)
+    occurs[codes] = True  # −1, missing, the last
+    return int(np.count_nonzero(occurs[:-1]))
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -126,3 +165,15 @@ def is_opaque(column: pd.Series) -> bool:
         return False
     kind = pd.api.types.infer_dtype(column)
     return kind == "bytes" or (kind == "mixed" and not column.dropna().map(pd.api.types.is_scalar).all())
+
+
+def require_finite(column: pd.Series, where: str) -> None:
+    """Refuse a column of numbers with infinite ones."""
+    if pd.api.types.is_integer_dtype(column):
+        return
+    infinite = np.isinf(column.to_numpy(dtype=float, na_value=np.nan))
+    if infinite.any():
+        raise DataError(
+            f"column '{column.name}'{where}: {int(infinite.sum())} of {len(column)} values are infinite, "
+            f"first in row {row_of(infinite)}; make them missing or finite"
+        )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.data.prepared import prepare
+from pipeline.data.prepared import Prepared, prepare
 from pipeline.data.preprocess import Preprocessor
 from pipeline.types import Arrays, Features, Splits, Table
 
@@ -86,7 +86,7 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 
 class TableDataModule(pl.LightningDataModule):
-    """From `config.data` to batches.
+    """From `config.data` to batches; `prepared` is its table where that is at hand already.
 
     Attributes, after `setup`:
         table, splits, preprocessor, features: the parts.
@@ -98,15 +98,15 @@ class TableDataModule(pl.LightningDataModule):
     preprocessor: Preprocessor
     features: Features
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, prepared: Prepared | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self._prepared = config, prepared
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split and prepare, once, or take what is kept; raises DataError."""
         if hasattr(self, "train"):
             return
-        prepared = prepare(self.config)
+        prepared = self._prepared or prepare(self.config)
         self.table, self.splits, self.preprocessor = prepared.table, prepared.splits, prepared.preprocessor
         self.train, self.val, self.test = prepared.train, prepared.val, prepared.test
         self.features = self.preprocessor.features_

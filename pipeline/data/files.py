@@ -5,9 +5,10 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,45 +17,56 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from pipeline.data.columns import as_text, is_opaque, shown
+from pipeline.data.columns import as_text, decoded, is_opaque, shown
 from pipeline.errors import DataError
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A")
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LARGEST_CELL = 1 << 28  # bytes; beyond Arrow's block of 1 MB only where a first reading failed
-GROUP_BYTES = 16 * 2**20  # of columns read at a time, so that beside the frame no second table stands in memory
 DIGEST_BYTES = 2**20  # of a segment, read and digested by one thread
-PIECE_BLOCKS = 64  # blocks of CSV put together
+CODED = pa.dictionary(pa.int32(), pa.string())
 
 
 class Opened(NamedTuple):
-    """A file whose columns can be taken one group after the other."""
+    """A table file whose columns are read as they are taken, each once; its text comes as codes."""
 
     names: list[str]
     n_rows: int
-    take: Callable[[list[str]], list[pa.ChunkedArray]]  # columns by name, each once
+    take: Callable[[str], pd.Series]
 
 
-def read_file(
+def open_file(
     path: str, setting: str = "data.path", *, separator: str = ",", missing_values: Sequence[str] = ()
-) -> pd.DataFrame:
-    """A table file as a frame; format and compression are told by the suffix.
+) -> Opened:
+    """A table file; format and compression are told by the suffix.
 
     Raises:
         DataError: no such file, a suffix that is not read, an empty or broken file, a column name given twice.
     """
     file = _require_file(path, setting)
     is_parquet = file.suffix.lower() == ".parquet"
+    with _explained(path):
+        found = _open_parquet(file) if is_parquet else _open_csv(path, separator, [*MISSING, *missing_values])
+    _require_sound(found.names, found.n_rows, path, separator)
+    own_names = dict(zip(_named(found.names), found.names, strict=True))
+
+    def take(name: str) -> pd.Series:
+        with _explained(path):
+            column = found.take(own_names[name]).rename(name)
+        return _without(column, missing_values) if is_parquet and missing_values else column
+
+    return Opened(list(own_names), found.n_rows, take)
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """What Arrow and the system say, as one line that names the file."""
     try:
-        opened = _open_parquet(file) if is_parquet else _open_csv(path, separator, [*MISSING, *missing_values])
-        _require_sound(opened.names, opened.n_rows, path, separator)
-        frame = _frame(opened)
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the header is not UTF-8 text; save the file as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: {_first_line(error)}") from error
-    frame.columns = pd.Index(_named(opened.names))
-    return _without(frame, missing_values) if is_parquet and missing_values else frame
 
 
 def file_digest(path: str, setting: str = "data.path") -> bytes:
@@ -87,29 +99,14 @@ def _require_file(path: str, setting: str) -> Path:
     return file
 
 
-def _without(frame: pd.DataFrame, missing_values: Sequence[str]) -> pd.DataFrame:
-    """The frame with cells that read as one of `missing_values` missing."""
-    for name in frame:
-        if not is_opaque(frame[name]):
-            frame[name] = frame[name].mask(as_text(frame[name]).isin(missing_values))
-    return frame
+def _without(column: pd.Series, missing_values: Sequence[str]) -> pd.Series:
+    """The column with cells that read as one of `missing_values` missing."""
+    return column if is_opaque(column) else decoded(column).mask(as_text(column).isin(missing_values))
 
 
 def _named(names: Sequence[str]) -> list[str]:
     """Names, unnamed columns called as pandas does."""
     return [name or f"Unnamed: {position}" for position, name in enumerate(names)]
-
-
-def _frame(opened: Opened) -> pd.DataFrame:
-    """The columns as pandas has them, each freed by Arrow as it is taken."""
-    size = max(os.cpu_count() or 1, GROUP_BYTES // (8 * opened.n_rows))
-    columns = {}
-    for first in range(0, len(opened.names), size):
-        group = opened.names[first : first + size]
-        for name, column in zip(group, opened.take(group), strict=True):
-            columns[name] = _plain(column).to_pandas(date_as_object=False).copy()  # Arrow's own has room to grow
-        release_memory()
-    return pd.DataFrame(columns, copy=False)
 
 
 def release_memory() -> None:
@@ -120,45 +117,61 @@ def release_memory() -> None:
 
 def _open_csv(path: str, separator: str, missing: Sequence[str]) -> Opened:
     table = _read_csv(Path(path).expanduser(), separator, missing)
-    table = table.rename_columns(_named(table.column_names))
-    columns = dict(zip(table.column_names, table.columns, strict=True))
+    names, n_rows = _named(table.column_names), table.num_rows
+    columns = dict(zip(names, table.columns, strict=True))
+    for name, column in columns.items():
+        _require_utf8(name, column, path)
 
-    def take(names: list[str]) -> list[pa.ChunkedArray]:
-        for name in names:
-            _require_utf8(name, columns[name], path)
-        return [columns.pop(name) for name in names]
+    def take(name: str) -> pd.Series:
+        column = columns.pop(name)
+        return _as_pandas(column, is_text=_is_text(column.type) or pa.types.is_dictionary(column.type))
 
-    return Opened(table.column_names, table.num_rows, take)
+    return Opened(names, n_rows, take)
 
 
 def _read_csv(file: Path, separator: str, missing: Sequence[str]) -> pa.Table:
+    """All columns, of the types that the first block tells: to infer them from all rows takes the text itself along."""
     parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-    converting = csv.ConvertOptions(null_values=missing, strings_can_be_null=True)
+    converting = partial(csv.ConvertOptions, null_values=missing, strings_can_be_null=True)
     try:
-        with csv.open_csv(file, parse_options=parsing, convert_options=converting) as blocks:
-            return _joined(blocks)
-    except pa.ArrowInvalid:  # a later block does not fit the types that the first one told
+        with csv.open_csv(file, parse_options=parsing, convert_options=converting()) as blocks:
+            types = {field.name: CODED if _is_text(field.type) else field.type for field in blocks.schema}
+        told = {name: kind for name, kind in types.items() if not pa.types.is_null(kind)}
+        return csv.read_csv(file, parse_options=parsing, convert_options=converting(column_types=told))
+    except pa.ArrowInvalid:  # a later block does not fit
         pass
     try:
-        return csv.read_csv(file, parse_options=parsing, convert_options=converting)
+        return csv.read_csv(file, parse_options=parsing, convert_options=converting())
     except pa.ArrowInvalid:  # one thread counts rows for the message, a large block takes cells beyond 1 MB
         reading = csv.ReadOptions(use_threads=False, block_size=LARGEST_CELL)
-        return csv.read_csv(file, reading, parsing, converting)
-
-
-def _joined(blocks: csv.CSVStreamingReader) -> pa.Table:
-    """The blocks as a table of larger pieces: freed column by column, small ones leave as many holes in memory."""
-    pieces = [pa.Table.from_batches([], blocks.schema)]
-    while len(pieces) == 1 or pieces[-1].num_rows:
-        pieces.append(pa.Table.from_batches(islice(blocks, PIECE_BLOCKS), blocks.schema).combine_chunks())
-    return pa.concat_tables(pieces)
+        return csv.read_csv(file, reading, parsing, converting())
 
 
 def _open_parquet(file: Path) -> Opened:
-    source = parquet.ParquetFile(file, pre_buffer=False)  # buffers would hold the file beside the table
+    metadata = parquet.read_metadata(file)
     unnamed_index = re.compile(r"__index_level_\d+__")
-    names = [name for name in source.schema_arrow.names if not unnamed_index.fullmatch(name)]
-    return Opened(names, source.metadata.num_rows, lambda names: source.read(columns=names).select(names).columns)
+    schema = metadata.schema.to_arrow_schema()
+    names = [name for name in schema.names if not unnamed_index.fullmatch(name)]
+    texts = {field.name for field in schema if _is_text(field.type)}
+
+    def take(name: str) -> pd.Series:  # with a reader of its own: threads take columns at the same time
+        source = parquet.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=texts & {name})
+        column = source.read(columns=[name], use_threads=False).column(name)
+        return _as_pandas(column, is_text=name in texts)
+
+    return Opened(names, metadata.num_rows, take)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _as_pandas(column: pa.ChunkedArray, *, is_text: bool) -> pd.Series:
+    """A column as pandas has it, in Arrow's own memory where that is one piece without gaps; text as codes."""
+    if not is_text:
+        return pd.Series(_plain(column).to_pandas(date_as_object=False))
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return pd.Series(pd.arrays.ArrowExtensionArray(coded.unify_dictionaries()))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

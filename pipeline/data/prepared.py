@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from pipeline.config import Config, FileSection
 from pipeline.data import cache
 from pipeline.data.files import release_memory
 from pipeline.data.preprocess import Preprocessor
-from pipeline.data.sources import address_of, digest_of_files, load_table, name_of
+from pipeline.data.sources import FeatureColumns, address_of, digest_of_files, load_table, name_of
 from pipeline.data.splits import split_table
-from pipeline.types import Arrays, Gathered, Splits, Table
+from pipeline.types import Arrays, Splits, Table
 
 CODE = (*sorted(Path(__file__).parent.glob("*.py")), Path(pipeline.types.__file__))
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
@@ -66,36 +67,29 @@ def _paths(config: Config) -> list[str]:
 
 def _make(config: Config, digest: str) -> cache.Entry:
     """Read, split and prepare."""
-    table = load_table(config.data, digest)
-    release_memory()
+    table, columns = load_table(config.data, digest)
+    release_memory()  # of what parsing took
     splits = split_table(table, config.data)
-    preprocessor = Preprocessor(config.preprocess).fit(table, splits.train)
+    preprocessor = Preprocessor(config.preprocess)
+    num, cat, y = preprocessor.fit_transform(columns.names, columns.take, table, splits)
     facts = {
-        "table": _facts_of(table),
+        "table": _facts_of(table, columns),
         "preprocessor": preprocessor.to_dict(),
         "n_rows": [len(rows) for rows in splits],
     }
-    columns, targets = {str(name): column for name, column in table.frame.items()}, table.targets
-    del table  # its frame keeps the columns
-
-    def take(name: str) -> pd.Series:
-        release_memory()  # of the column before
-        return columns.pop(name)
-
-    rows = np.concatenate(splits)
-    arrays = {name: Gathered(array, rows) for name, array in preprocessor.arrays(take, targets)._asdict().items()}
-    return cache.Entry(arrays | {"rows": rows, "targets": targets.to_numpy()}, facts)
+    rows, targets = np.concatenate(splits), table.targets.to_numpy()
+    return cache.Entry({"num": num, "cat": cat, "y": y, "rows": rows, "targets": targets}, facts)
 
 
-def _facts_of(table: Table) -> dict[str, Any]:
+def _facts_of(table: Table, columns: FeatureColumns) -> dict[str, Any]:
     return {
         "source": table.source,
         "digest": table.digest,
         "task": table.task,
         "classes": table.classes,
         "n_given_test": table.n_given_test,
-        "notes": table.notes,
-        "columns": {str(name): str(kind) for name, kind in table.frame.dtypes.items()},
+        "notes": [*table.notes, *chain(*(columns.notes[name] for name in columns.names))],
+        "columns": {name: columns.kinds[name] for name in columns.names},
         "targets": list(table.targets),
     }
 

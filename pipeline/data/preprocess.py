@@ -1,24 +1,37 @@
 """From a frame's columns to float and code arrays; everything is learned on the training rows alone."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import Preprocess
-from pipeline.data.columns import as_moments, as_numbers, as_text, is_datetime, is_number, row_of, text_codes
-from pipeline.data.scaling import Scaling, fit_scaling, scaling_from_dict, unit_of
+from pipeline.data.columns import as_moments, as_numbers, is_datetime, is_number, row_of, text_codes
+from pipeline.data.scaling import Scaling, fit_scaling, median, scaling_from_dict
 from pipeline.errors import DataError
-from pipeline.types import Arrays, Features, Table
+from pipeline.types import Features, Splits, Stacked, Table
 
 EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("s")  # the nanoseconds that are the default end in 2262
+THREADS = min(2, os.cpu_count() or 1)  # each holds a column in full precision, and copies, beside those prepared
+SCALED_ROWS = 2**15  # at a time: they stay in a processor's cache
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
 
 
 # ---------------------------------------------------------------- one column
 Key = tuple[str, str | None]  # a raw column, and which part of it where it is a datetime
+
+
+class Encoded(NamedTuple):
+    """Prepared columns, each (N,): of the numeric array continuous ones and 0/1 ones, and of the array of codes."""
+
+    continuous: Sequence[np.ndarray] = ()
+    binary: Sequence[np.ndarray] = ()
+    codes: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)
@@ -35,14 +48,21 @@ class Number:
     def key(self) -> Key:
         return self.name, self.part
 
-    def encode(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled values (N,) with missing ones filled, and where they were missing (N,)."""
+    def encode(self, column: pd.Series) -> Encoded:
+        """A column prepared; raises DataError where it holds something else than numbers, or infinite ones."""
         x = numbers_of(column, self.part)
         infinite = np.isinf(x)
         if infinite.any():
             raise DataError(f"column '{self.name}': infinite value in row {row_of(infinite)}")
-        missing = np.isnan(x)
-        return self.scaling.apply(np.where(missing, self.fill, x) if missing.any() else x), missing
+        return self.encode_values(x)
+
+    def encode_values(self, x: np.ndarray) -> Encoded:
+        """Finite values (N,) scaled, with missing ones filled, and where they were missing."""
+        missing, scaled = np.isnan(x), np.empty(len(x), np.float32)
+        for start in range(0, len(x), SCALED_ROWS):
+            part = slice(start, start + SCALED_ROWS)
+            scaled[part] = self.scaling.apply(np.where(missing[part], self.fill, x[part]))
+        return Encoded([scaled], [missing] if self.indicator else [])
 
 
 @dataclass(frozen=True)
@@ -62,12 +82,19 @@ class Category:
     def key(self) -> Key:
         return self.name, None
 
-    def encode(self, column: pd.Series) -> np.ndarray:
-        """Codes (N,) of the column."""
-        codes, labels = text_codes(column)
+    def encode(self, column: pd.Series) -> Encoded:
+        """A column of any type prepared."""
+        return self.encode_values(*text_codes(column))
+
+    def encode_values(self, codes: np.ndarray, labels: Sequence[str]) -> Encoded:
+        """Codes (N,) into `labels`, −1 for missing ones, as codes of the levels known, or as a 0/1 column each."""
         known = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(labels, dtype=object)) + 1
         missing = self.n_codes - 1 if self.missing_level else 0
-        return np.append(known, missing)[codes]  # type: ignore[no-any-return]  # −1, missing, takes the last
+        kind = np.min_scalar_type(self.n_codes - 1)
+        found = np.append(known, missing).astype(kind)[codes]  # −1, missing, takes the last
+        if self.onehot:
+            return Encoded(binary=[found == code for code in range(1, self.n_codes)])
+        return Encoded(codes=[found])
 
 
 def numbers_of(column: pd.Series, part: str | None = None) -> np.ndarray:
@@ -86,6 +113,9 @@ def numbers_of(column: pd.Series, part: str | None = None) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- the whole table
+Learned = tuple[Number | Category, Encoded]
+
+
 class Preprocessor:
     """Learns from the training rows how columns become arrays, then applies it to any rows.
 
@@ -100,25 +130,40 @@ class Preprocessor:
     def __init__(self, config: Preprocess) -> None:
         self.config = config
 
-    def fit(self, table: Table, rows: np.ndarray) -> Self:
-        """Learn from `rows` of the table; raises DataError when no column varies in them."""
-        self.numbers_: list[Number] = []
-        self.categories_: list[Category] = []
-        self.dropped_: list[str] = []
-        for name, column in table.frame.items():
-            if not self._fit_column(str(name), column.iloc[rows]):
-                self.dropped_.append(str(name))
-        if not self.numbers_ and not self.categories_:
+    def fit_transform(
+        self, names: Sequence[str], take: Callable[[str, np.ndarray], pd.Series], table: Table, splits: Splits
+    ) -> tuple[Stacked, Stacked, np.ndarray]:
+        """Learn from the training rows of a table's features and targets; prepare all rows, in the order of `splits`.
+
+        Each column is asked of `take` once, by name and rows, and let go of when it is prepared: no more stand in
+        memory as they were read than there are threads.
+
+        Raises:
+            DataError: no column varies in the training rows.
+        """
+        rows = np.concatenate(splits)
+
+        def learn(name: str) -> list[Learned]:
+            return self._learn(take(name, rows), len(splits.train))
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            learned = sorted(chain(*threads.map(learn, names)), key=lambda pair: isinstance(pair[0], Category))
+        if not learned:
             raise DataError("no feature column varies in the training rows")
-        self._fit_target(table, rows)
+        self.numbers_: list[Number] = [part for part, _ in learned if isinstance(part, Number)]
+        self.categories_: list[Category] = [part for part, _ in learned if isinstance(part, Category)]
+        kept = {part.name for part, _ in learned}
+        self.dropped_: list[str] = [name for name in names if name not in kept]
+        self._fit_target(table, splits.train)
         self.features_ = Features(
             task=table.task,
             n_num=len(self.numbers_) + sum(self._binary_widths().values()),
             cardinalities=tuple(category.n_codes for category in self._embedded()),
             n_outputs=len(table.classes) if table.task == "multiclass" else table.targets.shape[1],
-            class_counts=self._class_counts(table, rows),
+            class_counts=self._class_counts(table, splits.train),
         )
-        return self
+        num, cat = _stacked([encoded for _, encoded in learned], len(rows))
+        return num, cat, self.targets(table.targets)[rows]
 
     def transform(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Prepared rows of a frame: num (N, n_num) float32 and cat (N, n_cat) int64.
@@ -126,19 +171,17 @@ class Preprocessor:
         Raises:
             DataError: a column is absent, or holds text or infinite values where numbers were.
         """
-        return self._transform(lambda name: _column(frame, name), len(frame), "C")
+        self._fitted()
+        parts: list[Number | Category] = [*self.numbers_, *self.categories_]
+        num, cat = _stacked([part.encode(_column(frame, part.name)) for part in parts], len(frame))
+        return num.whole(), cat.whole()
 
-    def arrays(self, take: Callable[[str], pd.Series], targets: pd.DataFrame) -> Arrays:
-        """Prepared rows of a table, with its targets, those of a regression standardised.
-
-        Each column is asked of `take` once, which may then let go of it, and the arrays are laid out column by column,
-        which takes memory as they are filled: at no time do both stand there whole.
-        """
-        num, cat = self._transform(take, len(targets), "F")
+    def targets(self, targets: pd.DataFrame) -> np.ndarray:
+        """Targets as they are trained on: codes (N,) int64, or values (N, T) float32, standardised."""
         y = targets.to_numpy()
         if self._fitted().task != "regression":
-            return Arrays(num, cat, y[:, 0])
-        return Arrays(num, cat, ((y - self.target_center_) / self.target_scale_).astype(np.float32))
+            return y[:, 0]
+        return ((y - self.target_center_) / self.target_scale_).astype(np.float32)
 
     def slots(self) -> dict[Key, list[int]]:
         """Columns of `num` that each raw column, or part of a datetime column, fills."""
@@ -187,69 +230,38 @@ class Preprocessor:
         made.target_center_, made.target_scale_ = np.array(given["target_center"]), np.array(given["target_scale"])
         return made
 
-    def _transform(
-        self, take: Callable[[str], pd.Series], n_rows: int, order: Literal["C", "F"]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        features = self._fitted()
-        num = np.zeros((n_rows, features.n_num), np.float32, order)
-        cat = np.zeros((n_rows, len(features.cardinalities)), np.int64, order)
-        slots, places = self.slots(), {category.name: place for place, category in enumerate(self._embedded())}
-        for name, parts in self._parts().items():
-            column = take(name)
-            for part in parts:
-                if isinstance(part, Number):
-                    num[:, slots[part.key][0]], missing = part.encode(column)
-                    if part.indicator:
-                        num[:, slots[part.key][-1]] = missing
-                elif part.onehot:
-                    codes = part.encode(column)
-                    known = np.flatnonzero(codes)
-                    num[known, slots[part.key][0] + codes[known] - 1] = 1
-                else:
-                    cat[:, places[name]] = part.encode(column)
-        return num, cat
-
-    def _parts(self) -> dict[str, list[Number | Category]]:
-        """What each raw column that is kept becomes."""
-        every: list[Number | Category] = [*self.numbers_, *self.categories_]
-        parts: dict[str, list[Number | Category]] = {part.name: [] for part in every}
-        for part in every:
-            parts[part.name].append(part)
-        return parts
-
     def _fitted(self) -> Features:
         if not hasattr(self, "features_"):
             raise RuntimeError("this Preprocessor is not fitted yet; call fit first")
         return self.features_
 
-    def _fit_column(self, name: str, column: pd.Series) -> bool:
-        """Learn one column; False when it is the same in every row."""
-        if is_number(column):
-            return self._fit_number(name, None, numbers_of(column))
-        if is_datetime(column):
-            return sum(self._fit_number(name, part, numbers_of(column, part)) for part in DATE_PARTS) > 0
-        return self._fit_category(name, as_text(column))
+    def _learn(self, column: pd.Series, n_train: int) -> list[Learned]:
+        """What a column becomes, learned on its first rows, and all its rows; nothing where those do not vary."""
+        name = str(column.name)
+        if not is_number(column) and not is_datetime(column):
+            return self._learn_category(name, *text_codes(column), n_train)
+        parts = DATE_PARTS if is_datetime(column) else [None]
+        return [*chain(*(self._learn_number(name, part, numbers_of(column, part), n_train) for part in parts))]
 
-    def _fit_number(self, name: str, part: str | None, x: np.ndarray) -> bool:
-        missing = np.isnan(x)
-        seen = x[~missing]
+    def _learn_number(self, name: str, part: str | None, x: np.ndarray, n_train: int) -> list[Learned]:
+        missing = np.isnan(x[:n_train])
+        seen = x[:n_train][~missing] if missing.any() else x[:n_train]
         varies = len(seen) > 0 and seen.min() < seen.max()
         indicator = bool(missing.any()) and len(seen) > 0 and part in (None, DATE_PARTS[0])
         if not varies and not indicator:
-            return False
-        scaling = fit_scaling(self.config.scaling, seen)
-        fill = float(np.median(seen / unit_of(seen))) * unit_of(seen)
-        self.numbers_.append(Number(name, part, fill, scaling, indicator))
-        return True
+            return []
+        number = Number(name, part, median(seen), fit_scaling(self.config.scaling, seen), indicator)
+        return [(number, number.encode_values(x))]
 
-    def _fit_category(self, name: str, text: pd.Series) -> bool:
-        counts = text.value_counts()
-        levels = tuple(sorted(str(level) for level in counts.index[counts >= self.config.min_frequency]))
-        rare, missing = bool((counts < self.config.min_frequency).any()), bool(text.isna().any())
+    def _learn_category(self, name: str, codes: np.ndarray, labels: Sequence[str], n_train: int) -> list[Learned]:
+        n_missing, counts = np.split(np.bincount(codes[:n_train] + 1, minlength=1 + len(labels)), [1])
+        frequent = counts >= self.config.min_frequency
+        levels = tuple(sorted(label for label, is_level in zip(labels, frequent, strict=True) if is_level))
+        rare, missing = bool(counts[~frequent].any()), bool(n_missing.any())
         if len(levels) + rare + missing < 2:
-            return False
-        self.categories_.append(Category(name, levels, missing, len(levels) + missing <= self.config.max_onehot))
-        return True
+            return []
+        category = Category(name, levels, missing, len(levels) + missing <= self.config.max_onehot)
+        return [(category, category.encode_values(codes, labels))]
 
     def _fit_target(self, table: Table, rows: np.ndarray) -> None:
         n_targets = table.targets.shape[1]
@@ -284,3 +296,9 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if isinstance(column, pd.DataFrame):
         raise DataError(f"column '{name}': stands {column.shape[1]} times; names must differ")
     return column
+
+
+def _stacked(parts: Sequence[Encoded], n_rows: int) -> tuple[Stacked, Stacked]:
+    """Parts, numbers before categories, as the arrays that `Preprocessor.slots` describes."""
+    continuous, binary, codes = ([*chain(*columns)] for columns in zip(*parts, strict=True))
+    return Stacked(continuous + binary, n_rows, np.dtype(np.float32)), Stacked(codes, n_rows, np.dtype(np.int64))

@@ -12,31 +12,37 @@ import pandas as pd
 from pipeline.config import CaliforniaHousing, Csv, Data, DataSection, FileSection, MobilePrice, OpenML
 from pipeline.data.columns import (
     ALMOST,
-    as_datetimes,
+    as_datetime,
     as_moments,
     as_numbers,
     as_text,
+    decoded,
+    is_coded,
     is_datetime,
     is_number,
     is_opaque,
     is_textual,
+    kind_of,
     misfits,
+    n_distinct,
     override,
-    row_of,
+    require_finite,
     shown,
     text_codes,
 )
-from pipeline.data.files import file_digest, read_file
-from pipeline.data.targets import encode, infer_task
+from pipeline.data.files import file_digest, open_file, release_memory
+from pipeline.data.targets import encode, infer_task, require_sound_targets
 from pipeline.errors import DataError
 from pipeline.types import Table
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A table as it was read, not looked at yet."""
+    """A table not looked at yet: its columns are read as they are taken, each once."""
 
-    frame: pd.DataFrame
+    names: Sequence[str]
+    n_rows: int
+    take: Callable[[str], pd.Series]
     targets: tuple[str, ...]
     source: str  # path or address, as MLflow shows it
     digest: str  # of what was read; empty where the files' own is meant
@@ -44,15 +50,48 @@ class Raw:
 
     def files(self, data: Data) -> list[tuple[str, slice]]:
         """Rows of each file read, with the words that say which file where there are two."""
-        n_own = len(self.frame) - self.n_given_test
+        n_own = self.n_rows - self.n_given_test
         files = [("", slice(n_own))]
         if isinstance(data, FileSection) and data.test_path:
             files.append((f" of {data.test_path}", slice(n_own, None)))
         return files
 
 
-def load_table(data: Data, digest: str = "") -> Table:
-    """Read the table that `data` names and check it.
+class FeatureColumns:
+    """The features of a table: each column is read and checked when it is taken, which it can be once.
+
+    Attributes:
+        names: in the table's order.
+        kinds: of each column taken, what pandas calls its type.
+        notes: of each column taken, what looks odd.
+    """
+
+    def __init__(self, names: Sequence[str], raw: Raw, read: Callable[[str], pd.Series], data: Data) -> None:
+        self.names = names
+        self.kinds: dict[str, str] = {}
+        self.notes: dict[str, list[str]] = {}
+        self._read, self._files, self._categorical = read, raw.files(data), data.categorical
+
+    def take(self, name: str, rows: np.ndarray) -> pd.Series:
+        """A column's values in `rows`; raises DataError where any row holds what nothing can be learned from."""
+        column = self._checked(name)
+        self.kinds[name], self.notes[name] = kind_of(column), _id_notes(column)
+        taken = pd.Series(column.array.take(rows), name=name, dtype=column.dtype, copy=False)
+        del column  # so that what it takes can go
+        release_memory()
+        return taken
+
+    def _checked(self, name: str) -> pd.Series:
+        column = self._read(name)
+        for where, rows in self._files:
+            _require_usable(column.iloc[rows], where)
+            if name not in self._categorical:
+                _require_sound_numbers(column.iloc[rows], where)
+        return as_text(column) if name in self._categorical else column
+
+
+def load_table(data: Data, digest: str = "") -> tuple[Table, FeatureColumns]:
+    """The table that `data` names, checked: its targets and what steers the split; its features when they are taken.
 
     Args:
         data: the config's section.
@@ -64,33 +103,39 @@ def load_table(data: Data, digest: str = "") -> Table:
     """
     digest = digest or digest_of_files(data)
     raw = SOURCES[data.name](data)
-    targets, steering = list(raw.targets), [name for name in (data.group, data.time) if name]
-    _require_columns(raw.frame, [*targets, *data.drop, *data.categorical, *steering])
-    _require_roles(targets, data)
-    typed = as_datetimes(raw.frame, besides=(*data.drop, *data.categorical))
-    y = typed[targets]
-    frame = typed.drop(columns=[*targets, *data.drop, *([data.group] if data.group else [])])
-    if frame.columns.empty:
+    steering = [name for name in (data.group, data.time) if name]
+    _require_columns(raw.names, [*raw.targets, *data.drop, *data.categorical, *steering])
+    _require_roles(raw.targets, data)
+    names = [name for name in raw.names if name not in (*raw.targets, *data.drop, data.group)]
+    if not names:
         raise DataError("no feature columns: the target, data.drop and data.group leave none")
+
+    def read(name: str) -> pd.Series:
+        column = raw.take(name)
+        return column if name in (*data.drop, *data.categorical) else as_datetime(column)
+
+    held = {name: decoded(read(name)) for name in raw.names if name in (*raw.targets, *steering)}
+    targets = pd.DataFrame({name: held.pop(name) for name in raw.targets})
     for where, rows in raw.files(data):
-        _require_sound_targets(y.iloc[rows], where)
-        _require_usable(typed.iloc[rows].drop(columns=list(data.drop)), where)
-        _require_sound_numbers(frame.iloc[rows].drop(columns=list(data.categorical)), where)
-    task, classes, note = infer_task(y, data.task)
-    frame = frame.assign(**{name: as_text(frame[name]) for name in data.categorical})
-    return Table(
+        require_sound_targets(targets.iloc[rows], where)
+        for name, column in held.items():
+            if name not in data.drop:
+                _require_usable(column.iloc[rows], where)
+    task, classes, note = infer_task(targets, data.task)
+    table = Table(
         name=name_of(data),
         source=raw.source,
         digest=raw.digest or digest,
-        frame=frame,
-        targets=encode(y, task, classes),
+        frame=pd.DataFrame(),
+        targets=encode(targets, task, classes),
         task=task,
         classes=classes,
-        group=typed[data.group] if data.group else None,
-        time=typed[data.time] if data.time else None,
+        group=held[data.group] if data.group else None,
+        time=held[data.time] if data.time else None,
         n_given_test=raw.n_given_test,
-        notes=(note, *_id_notes(frame)),
+        notes=(note,),
     )
+    return table, FeatureColumns(names, raw, lambda name: held[name] if name in held else read(name), data)
 
 
 # ---------------------------------------------------------------- sources
@@ -105,7 +150,7 @@ def _from_sklearn(data: DataSection) -> Raw:
     if labels is not None and name != "digits":
         target = pd.Series(np.asarray(labels)[target].astype(str), name=target.name)
     frame["target"] = target
-    return Raw(frame, ("target",), f"sklearn.datasets.load_{name}", digest_of(frame))
+    return _in_memory(frame, ("target",), f"sklearn.datasets.load_{name}")
 
 
 def _from_california(data: CaliforniaHousing) -> Raw:
@@ -113,7 +158,7 @@ def _from_california(data: CaliforniaHousing) -> Raw:
 
     bunch = _fetch(lambda: fetch_california_housing(as_frame=True), "data=california_housing")
     source = "sklearn.datasets.fetch_california_housing"
-    return Raw(bunch.frame, tuple(bunch.target_names), source, digest_of(bunch.frame))
+    return _in_memory(bunch.frame, tuple(bunch.target_names), source)
 
 
 def _from_openml(data: OpenML) -> Raw:
@@ -128,7 +173,12 @@ def _from_openml(data: OpenML) -> Raw:
     names = tuple(bunch.target_names)
     if not names:
         raise DataError(f"data.dataset={data.dataset}: has no target of its own; set data.target=COLUMN")
-    return Raw(bunch.frame, names, f"openml.org/d/{bunch.details['id']}", digest_of(bunch.frame))
+    return _in_memory(bunch.frame, names, f"openml.org/d/{bunch.details['id']}")
+
+
+def _in_memory(frame: pd.DataFrame, targets: tuple[str, ...], source: str) -> Raw:
+    names = [str(name) for name in frame]
+    return Raw(names, len(frame), lambda name: frame[name], targets, source, digest_of(frame))
 
 
 def _fetch(fetch: Callable[[], object], setting: str):  # type: ignore[no-untyped-def]  # a scikit-learn Bunch
@@ -151,29 +201,31 @@ def _fetch(fetch: Callable[[], object], setting: str):  # type: ignore[no-untype
 
 def _from_file(data: FileSection) -> Raw:
     targets = (data.target,) if isinstance(data.target, str) else data.target
-    frame = read_file(data.path, separator=data.separator, missing_values=data.missing_values)
-    n_given_test = 0
-    if data.test_path is not None:
-        test = read_file(data.test_path, "data.test_path", separator=data.separator, missing_values=data.missing_values)
-        _require_columns(frame, targets)
-        n_given_test = len(test)
-        frame = _append(frame, test, data)
-    return Raw(frame, targets, address_of(data), "", n_given_test)
-
-
-def _append(frame: pd.DataFrame, test: pd.DataFrame, data: FileSection) -> pd.DataFrame:
-    """The rows of both files, those of the test file with the columns and types of the first."""
-    absent = [name for name in frame.columns if name not in test.columns and name not in data.drop]
+    own = open_file(data.path, separator=data.separator, missing_values=data.missing_values)
+    if data.test_path is None:
+        return Raw(own.names, own.n_rows, own.take, targets, address_of(data), "")
+    test = open_file(data.test_path, "data.test_path", separator=data.separator, missing_values=data.missing_values)
+    _require_columns(own.names, targets)
+    absent = [name for name in own.names if name not in test.names and name not in data.drop]
     if absent:
         raise DataError(
             f"data.test_path: column '{absent[0]}' of {data.path} is not in {data.test_path}"
             + ("; test rows need their target" if absent[0] in data.target else "")
         )
-    besides = (*data.drop, *data.categorical)
-    frame, test = (as_datetimes(part, besides=besides) for part in (frame, test))
-    kept = [name for name in frame.columns if name not in besides]
-    like = {name: _like(frame[name], test[name], f" of {data.test_path}") for name in kept}
-    return pd.concat([frame, test.assign(**like).reindex(columns=frame.columns)], ignore_index=True)
+
+    def take(name: str) -> pd.Series:
+        given = test.take(name) if name in test.names else pd.Series(np.nan, range(test.n_rows), name=name)
+        return _append(own.take(name), given, data)
+
+    return Raw(own.names, own.n_rows + test.n_rows, take, targets, address_of(data), "", test.n_rows)
+
+
+def _append(column: pd.Series, test: pd.Series, data: FileSection) -> pd.Series:
+    """The values of both files, those of the test file of the first one's type."""
+    if column.name not in (*data.drop, *data.categorical):
+        column = as_datetime(column)
+        test = _like(column, as_datetime(test), f" of {data.test_path}")
+    return pd.concat([column, test], ignore_index=True)
 
 
 def _like(model: pd.Series, column: pd.Series, where: str) -> pd.Series:
@@ -234,12 +286,11 @@ def digest_of(frame: pd.DataFrame) -> str:
 
 
 # ---------------------------------------------------------------- checks
-def _require_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+def _require_columns(known: Sequence[str], names: Sequence[str]) -> None:
     from difflib import get_close_matches
 
     for name in names:
-        if name not in frame.columns:
-            known = [str(column) for column in frame.columns]
+        if name not in known:
             close = get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean '{close[0]}'?" if close else f"columns: {', '.join(known[:20])}"
             raise DataError(f"column '{name}': not in the table; {hint}")
@@ -263,82 +314,57 @@ def _require_roles(targets: Sequence[str], data: Data) -> None:
             raise DataError(f"data.categorical: column '{name}' is in {other} and so no feature")
 
 
-def _require_sound_targets(targets: pd.DataFrame, where: str) -> None:
-    for name, column in targets.items():
-        missing = column.isna()
-        if missing.any():
-            raise DataError(
-                f"column '{name}'{where}: the target is missing in {int(missing.sum())} of {len(column)} rows, "
-                f"first in row {row_of(missing)}; remove or fill these rows"
-            )
-        if is_datetime(column) or is_opaque(column):
-            raise DataError(
-                f"column '{name}'{where}: a target must hold numbers, text or booleans, "
-                f"first is '{shown(column.iloc[0])}'"
-            )
-        if is_number(column):
-            _require_finite(column, where)
-
-
-def _require_usable(frame: pd.DataFrame, where: str) -> None:
-    for name, column in frame.items():
-        if is_opaque(column):
-            raise DataError(
-                f"column '{name}'{where}: holds neither numbers nor text nor dates, "
-                f"first is '{shown(column.dropna().iloc[0])}'; leave it out with {override('data.drop', str(name))}"
-            )
-
-
-def _require_sound_numbers(frame: pd.DataFrame, where: str) -> None:
-    for _, column in frame.items():
-        if is_number(column):
-            _require_finite(column, where)
-        elif is_textual(column):
-            _require_no_numbers(column, where)
-
-
-def _require_finite(column: pd.Series, where: str) -> None:
-    infinite = np.isinf(column.to_numpy(dtype=float, na_value=np.nan))
-    if infinite.any():
+def _require_usable(column: pd.Series, where: str) -> None:
+    if is_opaque(column):
         raise DataError(
-            f"column '{column.name}'{where}: {int(infinite.sum())} of {len(column)} values are infinite, "
-            f"first in row {row_of(infinite)}; make them missing or finite"
+            f"column '{column.name}'{where}: holds neither numbers nor text nor dates, "
+            f"first is '{shown(column.dropna().iloc[0])}'; leave it out with {override('data.drop', str(column.name))}"
         )
+
+
+def _require_sound_numbers(column: pd.Series, where: str) -> None:
+    if is_number(column):
+        require_finite(column, where)
+    elif is_textual(column):
+        _require_no_numbers(column, where)
 
 
 def _require_no_numbers(column: pd.Series, where: str) -> None:
     """Refuse a text column that is a number column but for a few cells, or for the commas in its numbers."""
     codes, labels = text_codes(column)  # the distinct values alone: text that is no number is slow to refuse
-    distinct = pd.Series([*labels, "0"], dtype="str")  # the last one for code −1, missing
+    distinct = pd.Series(labels, dtype="str")
     is_numeric, is_almost = (
-        pd.to_numeric(text, errors="coerce").notna().to_numpy()[codes]
-        for text in (distinct, distinct.str.replace(",", ""))
+        pd.to_numeric(text, errors="coerce").notna().to_numpy() for text in (distinct, distinct.str.replace(",", ""))
     )
-    n_missing = np.count_nonzero(codes < 0)
-    if is_numeric.all() or is_almost.sum() - n_missing < ALMOST * (len(codes) - n_missing):
+    if is_numeric.all() or not is_almost.any():
         return
-    first = shown(column[~is_numeric].iloc[0])
+    counts = np.bincount(codes + 1, minlength=1 + len(labels))[1:]
+    if not counts[~is_numeric].any() or counts[is_almost].sum() < ALMOST * counts.sum():
+        return
+    bad = np.append(~is_numeric, False)[codes]  # −1, missing, takes the last
+    first = shown(column[bad].iloc[0])
     fix = f"if it means missing, set {override('data.missing_values', first)}"
     if "," in first:
         fix = "write numbers with a decimal point and without commas"
     categorical = override("data.categorical", str(column.name))
-    raise misfits(column, ~is_numeric, "numbers", where, f"; {fix}, if the column holds categories, {categorical}")
+    raise misfits(column, bad, "numbers", where, f"; {fix}, if the column holds categories, {categorical}")
 
 
-def _id_notes(frame: pd.DataFrame) -> list[str]:
-    """A note for each column whose values name rows instead of describing them."""
-    notes = []
-    for name, column in frame.items():
-        whole = pd.api.types.is_integer_dtype(column)
-        textual = not is_number(column) and not is_datetime(column)
-        if len(column) < 20 or not (whole or textual):
-            continue
-        n_distinct = column.nunique()
-        ordered = whole and (column.is_monotonic_increasing or column.is_monotonic_decreasing)
-        named = str(name).lower().replace("_", "").endswith("id")
-        if n_distinct > 0.95 * column.notna().sum() and (textual or ordered or named) and n_distinct:
-            notes.append(
-                f"column '{name}' looks like an id ({n_distinct} distinct values in {len(column)} rows); "
-                f"if it is one, leave it out with {override('data.drop', str(name))}"
-            )
-    return notes
+def _id_notes(column: pd.Series) -> list[str]:
+    """A note for a column whose values name rows instead of describing them."""
+    whole = pd.api.types.is_integer_dtype(column)
+    textual = not is_number(column) and not is_datetime(column)
+    ordered = whole and (column.is_monotonic_increasing or column.is_monotonic_decreasing)
+    named = whole and str(column.name).lower().replace("_", "").endswith("id")
+    if len(column) < 20 or not (textual or ordered or named):
+        return []
+    n_enough = 0.95 * column.notna().sum()
+    if is_coded(column) and len(text_codes(column)[1]) <= n_enough:  # as most text, without a look at its rows
+        return []
+    n_values = n_distinct(column)
+    if n_values <= n_enough:
+        return []
+    return [
+        f"column '{column.name}' looks like an id ({n_values} distinct values in {len(column)} rows); "
+        f"if it is one, leave it out with {override('data.drop', str(column.name))}"
+    ]

@@ -54,7 +54,7 @@ def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: in
         assert table.group is not None
         return _by_group(rows, share, table.group, seed)
     if kind == "stratified":
-        codes = table.targets.iloc[rows, 0].to_numpy()
+        codes = _codes(table)[rows]
         _require_stratifiable(codes, n_off, table)
         kept, off = _stratified(codes, n_off, np.random.RandomState(seed))
     else:
@@ -65,10 +65,12 @@ def _split_off(rows: np.ndarray, share: float, kind: str, table: Table, seed: in
 
 def _stratified(codes: np.ndarray, n_off: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """The positions that scikit-learn's StratifiedShuffleSplit draws, without its lists of Python numbers."""
-    counts = np.unique(codes, return_counts=True)[1]
+    counts = np.bincount(codes)
+    counts = counts[counts > 0]
     n_kept = _shares(counts, len(codes) - n_off, random)
     n_cut = n_kept + _shares(counts - n_kept, n_off, random)
-    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    narrow = codes.astype(np.min_scalar_type(codes.max()))  # which numpy sorts by counting
+    members = np.split(np.argsort(narrow, kind="stable"), np.cumsum(counts)[:-1])
     members = [rows[random.permutation(len(rows))] for rows in members]
     kept = np.concatenate([rows[:end] for rows, end in zip(members, n_kept, strict=True)])
     off = np.concatenate([rows[start:end] for rows, start, end in zip(members, n_kept, n_cut, strict=True)])
@@ -138,10 +140,14 @@ def _require_stratifiable(codes: np.ndarray, n_off: int, table: Table) -> None:
         )
 
 
+def _codes(table: Table) -> np.ndarray:
+    return table.targets.iloc[:, 0].to_numpy()
+
+
 def _require_every_class(table: Table, train: np.ndarray, kind: str) -> None:
     if table.task == "regression":
         return
-    absent = np.setdiff1d(np.arange(len(table.classes)), table.targets.iloc[train, 0].to_numpy())
+    absent = np.flatnonzero(np.bincount(_codes(table)[train], minlength=len(table.classes)) == 0)
     if len(absent):
         fix = "use data.split=stratified" if kind == "random" else "give it more rows"
         raise DataError(

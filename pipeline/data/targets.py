@@ -5,11 +5,40 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.data.columns import ALMOST, as_numbers, is_number, misfits, shown, text_codes
+from pipeline.data.columns import (
+    ALMOST,
+    as_numbers,
+    is_datetime,
+    is_number,
+    is_opaque,
+    misfits,
+    require_finite,
+    row_of,
+    shown,
+    text_codes,
+)
 from pipeline.errors import DataError
 from pipeline.types import Task
 
 MAX_CLASSES = 20  # distinct whole numbers in a target up to which the task is read as classification
+
+
+def require_sound_targets(targets: pd.DataFrame, where: str) -> None:
+    """Refuse targets that are missing or infinite, or that are neither numbers nor text nor booleans."""
+    for name, column in targets.items():
+        missing = column.isna()
+        if missing.any():
+            raise DataError(
+                f"column '{name}'{where}: the target is missing in {int(missing.sum())} of {len(column)} rows, "
+                f"first in row {row_of(missing)}; remove or fill these rows"
+            )
+        if is_datetime(column) or is_opaque(column):
+            raise DataError(
+                f"column '{name}'{where}: a target must hold numbers, text or booleans, "
+                f"first is '{shown(column.iloc[0])}'"
+            )
+        if is_number(column):
+            require_finite(column, where)
 
 
 def infer_task(targets: pd.DataFrame, asked: str) -> tuple[Task, tuple[str, ...], str]:
@@ -42,12 +71,12 @@ def _is_label(column: pd.Series) -> bool:
     if not is_number(column):
         return True
     values = column.to_numpy(dtype=float)
-    return bool(column.nunique() <= MAX_CLASSES and (values == np.round(values)).all())
+    return bool((values == np.round(values)).all() and column.nunique() <= MAX_CLASSES)
 
 
 def _classes(column: pd.Series) -> tuple[str, ...]:
     """Labels as text, sorted as numbers where all are numbers."""
-    labels = pd.Series(list(dict.fromkeys(text_codes(column)[1])))
+    labels = pd.Series(text_codes(column)[1])
     numbers = pd.to_numeric(labels, errors="coerce")
     return tuple(labels.iloc[np.argsort(labels if numbers.isna().any() else numbers, kind="stable")])
 

@@ -17,12 +17,13 @@ from pipeline.compose import load_config
 from pipeline.config import Data, Preprocess
 from pipeline.data.prepared import prepare
 from pipeline.data.preprocess import Preprocessor
-from pipeline.data.sources import SOURCES, load_table
+from pipeline.data.sources import SOURCES
 from pipeline.data.splits import split_table
 from pipeline.errors import DataError
 from pipeline.types import Table, Task
 from tests.conftest import mixed_frame, quick, write_csv
-from tests.test_preprocess import rows_of
+from tests.test_preprocess import fitted_to, rows_of
+from tests.test_sources import whole_table
 
 PREPROCESS = Preprocess(scaling="standard", min_frequency=5, max_onehot=9)
 IRIS = load_config(["data=iris"]).data
@@ -49,7 +50,7 @@ def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_source_gives_a_sound_table(data: Data) -> None:
-    table = load_table(data)
+    table = whole_table(data)
     n_rows = len(table.frame)
     assert table.name
     assert table.source
@@ -67,7 +68,7 @@ def test_a_source_gives_a_sound_table(data: Data) -> None:
 
 
 def test_a_source_reads_the_same_again(data: Data) -> None:
-    one, two = load_table(data), load_table(data)
+    one, two = whole_table(data), whole_table(data)
     assert one.digest == two.digest
     assert len(one.digest) == 32
     assert one.frame.equals(two.frame)
@@ -77,10 +78,10 @@ def test_a_source_reads_the_same_again(data: Data) -> None:
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "none"])
 def test_a_source_can_be_split_and_prepared(data: Data, scaling: str) -> None:
-    table = load_table(data)
+    table = whole_table(data)
     splits = split_table(table, data)
     np.testing.assert_array_equal(np.sort(np.concatenate(splits)), np.arange(len(table.frame)))
-    preprocessor = Preprocessor(PREPROCESS.model_copy(update={"scaling": scaling})).fit(table, splits.train)
+    preprocessor = fitted_to(table, splits.train, PREPROCESS.model_copy(update={"scaling": scaling}))
     features = preprocessor.features_
     for rows in splits:
         num, cat, y = rows_of(preprocessor, table, rows)
@@ -94,10 +95,10 @@ def test_a_source_can_be_split_and_prepared(data: Data, scaling: str) -> None:
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "none"])
 def test_a_preprocessor_is_the_same_after_json(data: Data, scaling: str) -> None:
-    table = load_table(data)
+    table = whole_table(data)
     rows = split_table(table, data).train
     for settings in ({"scaling": scaling}, {"scaling": scaling, "max_onehot": 0, "min_frequency": 1}):
-        one = Preprocessor(PREPROCESS.model_copy(update=settings)).fit(table, rows)
+        one = fitted_to(table, rows, PREPROCESS.model_copy(update=settings))
         text = json.dumps(one.to_dict(), allow_nan=False)
         two = Preprocessor.from_dict(json.loads(text))
         assert json.dumps(two.to_dict()) == text

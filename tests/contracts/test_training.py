@@ -41,7 +41,7 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of so short a run and is tested apart."""
     monkeypatch.setattr("pipeline.report.run_figures", lambda *_, **__: {})
     monkeypatch.setattr("pipeline.report.importance", lambda *_, **__: None)
-    monkeypatch.setattr("pipeline.report.to_png", lambda _: b"")
+    monkeypatch.setattr("pipeline.canvas.to_png", lambda _: b"")
 
 
 def trained(*overrides: str) -> tuple[Result, dict[str, bool]]:

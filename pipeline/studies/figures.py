@@ -1,0 +1,106 @@
+"""Optuna's figures of a study: one interactive page that needs no network, and a PNG of each."""
+
+import html
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import optuna
+
+MOST_AXES = 3  # objectives that a Pareto front can be drawn of
+MOST_IMPORTANT = 4  # parameters shown in figures of pairs and slices
+TITLES = {
+    "history": "Value of each trial, and the best so far",
+    "importances": "Which parameters matter (fANOVA)",
+    "parallel_coordinate": "Parameters of every trial, by value",
+    "slice": "Value by each parameter",
+    "contour": "Value by pairs of parameters",
+    "edf": "Share of trials at or below a value",
+    "intermediate_values": "What trials reported while they trained",
+    "timeline": "When trials ran",
+    "pareto_front": "The trade-off between objectives",
+}
+
+
+def study_figures(study: optuna.Study, objectives: Sequence[str]) -> tuple[bytes, dict[str, bytes]]:
+    """The page, and PNG files by stem; a figure that the trials are too few for is left out."""
+    from optuna import visualization as interactive
+    from optuna.visualization import matplotlib as still
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arguments = _arguments(study, objectives)
+        page = _page(study.study_name, _drawn(interactive, study, arguments))
+        return page, {name: _png(figure) for name, figure in _drawn(still, study, arguments).items()}
+
+
+def _arguments(study: optuna.Study, objectives: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The figures that fit the study, each with what Optuna's function for it is given."""
+    single = len(objectives) == 1
+    first = {"target_name": objectives[0]} | ({} if single else {"target": _first})
+    chosen = first | {"params": _important(study, first)}
+    figures: dict[str, dict[str, Any]] = {"history": first, "importances": first, "slice": chosen, "contour": chosen}
+    figures |= {"parallel_coordinate": first, "edf": first, "timeline": {}}
+    if single:
+        return figures | {"intermediate_values": {}}
+    return figures | ({"pareto_front": {"target_names": list(objectives)}} if len(objectives) <= MOST_AXES else {})
+
+
+def _drawn(library: Any, study: optuna.Study, arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures by one of Optuna's two libraries, but for those that the trials are too few for."""
+    functions: dict[str, Callable[..., Any]] = {
+        "history": library.plot_optimization_history,
+        "importances": library.plot_param_importances,
+        "parallel_coordinate": library.plot_parallel_coordinate,
+        "slice": library.plot_slice,
+        "contour": library.plot_contour,
+        "edf": library.plot_edf,
+        "intermediate_values": library.plot_intermediate_values,
+        "timeline": library.plot_timeline,
+        "pareto_front": library.plot_pareto_front,
+    }
+    drawn = {}
+    for name, given in arguments.items():
+        with suppress(ValueError, RuntimeError, ZeroDivisionError, IndexError):
+            drawn[name] = functions[name](study, **given)
+    return drawn
+
+
+def _first(trial: optuna.trial.FrozenTrial) -> float:
+    return float(trial.values[0])
+
+
+def _important(study: optuna.Study, first: Mapping[str, Any]) -> list[str] | None:
+    """The parameters that matter most; None where that cannot be told yet."""
+    try:
+        found = optuna.importance.get_param_importances(study, target=first.get("target"))
+    except (ValueError, RuntimeError, ZeroDivisionError):
+        return None
+    return list(found)[:MOST_IMPORTANT] or None
+
+
+def _page(name: str, figures: Mapping[str, Any]) -> bytes:
+    """One page of all figures, with plotly in it once."""
+    parts = [
+        f"<h2>{html.escape(TITLES[key])}</h2>{figure.to_html(full_html=False, include_plotlyjs=position == 0)}"
+        for position, (key, figure) in enumerate(figures.items())
+    ]
+    title = f"<title>Study {html.escape(name)}</title>"
+    style = "<style>body{font-family:sans-serif;margin:2em auto;max-width:70em}</style>"
+    return (
+        f"<!doctype html><meta charset=utf-8>{title}{style}<h1>Study {html.escape(name)}</h1>{''.join(parts)}".encode()
+    )
+
+
+def _png(drawn: Any) -> bytes:
+    """What matplotlib drew, an axes or an array of them, as a PNG."""
+    from matplotlib import pyplot
+
+    axes = drawn.flat[0] if hasattr(drawn, "flat") else drawn
+    figure, buffer = axes.figure, BytesIO()
+    figure.set_size_inches(*(max(size, least) for size, least in zip(figure.get_size_inches(), (9, 5), strict=True)))
+    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+    pyplot.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,72 @@
+"""What passes between the process that leads a study and its workers."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.config import Config
+from pipeline.types import Result, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Prepare the table and train the config for one epoch."""
+
+    config: Config
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Train and validate, reporting the metric at the best epoch so far, every so many epochs."""
+
+    config: Config
+    number: int
+    metric: str
+    sign: int  # −1 where the monitored metric is better when higher
+    every: int  # epochs between two reports; 0: none
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A whole run, tested, and tracked under the run `parent`."""
+
+    config: Config
+    parent: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+Job = Probe | Trial | Run
+
+
+class Report(NamedTuple):
+    """A trial's value at an epoch. The worker waits for a word on it."""
+
+    epoch: int
+    value: float
+
+
+class Probed(NamedTuple):
+    """What a probe found of the table and of the network: parameters, and seconds an epoch."""
+
+    name: str
+    digest: str
+    task: Task
+    notes: tuple[str, ...]
+    n_params: int
+    epoch_seconds: float
+
+
+class Ended(NamedTuple):
+    """How a job ended: with a result, pruned or not, or with an error."""
+
+    result: Result | Probed | None
+    pruned: bool = False
+    error: str = ""
+
+
+class Died(NamedTuple):
+    """The process of a job is gone."""
+
+    why: str
+
+
+Event = Report | Ended | Died

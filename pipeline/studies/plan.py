@@ -1,0 +1,122 @@
+"""What a study is to do: config, space, objectives; and how a trial's answers become a run's config."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pipeline.compose import load_config
+from pipeline.config import Config, Section
+from pipeline.distributions import plain
+from pipeline.errors import ConfigError
+from pipeline.metrics import CLASSIFICATION, REGRESSION, metrics_of
+from pipeline.space import Answers, Space, ends, overrides_of, parse_space, space_for
+from pipeline.study_config import StudyConfig
+from pipeline.types import Task
+
+Direction = Literal["minimize", "maximize"]
+MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not what is searched
+    "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures", "refit_seeds",
+    "ensemble",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's config and space, and the overrides of the config that it starts from."""
+
+    config: StudyConfig
+    space: Space
+    overrides: Sequence[str]
+    config_dir: Path | None
+    name: str
+    objectives: tuple[str, ...]
+    directions: tuple[Direction, ...]
+
+    def default(self) -> Config:
+        """The base config, as it is without the study."""
+        return load_config(self.overrides, self.config_dir)
+
+    def length(self, path: str) -> int:
+        """Entries of a list in the base config."""
+        value = value_at(self.config, path)
+        if not isinstance(value, tuple):
+            raise ConfigError(f"search.space: a length refers to {path}, which is no list, got {plain(value)}")
+        return len(value)
+
+    def trial_overrides(self, answers: Answers) -> list[str]:
+        """The base overrides with a trial's; settings of a group that the trial chooses anew go."""
+        chosen = {path for path in answers if "." not in path}
+        return [*(text for text in self.overrides if group_of(text) not in chosen), *overrides_of(answers)]
+
+    def trial_config(self, answers: Answers) -> Config:
+        """A trial's config, through the very `load_config` of the command line."""
+        return load_config(self.trial_overrides(answers), self.config_dir)
+
+    def identity(self, digest: str) -> dict[str, Any]:
+        """What trials must share to be comparable: everything but MAY_CHANGE, and the data's digest."""
+        values = self.config.model_dump(mode="json", exclude={"tracking": True, "search": True, "study": MAY_CHANGE})
+        space = {path: part.model_dump(mode="json") for path, part in self.space.items()}
+        values |= {"search": {"space": space}, "digest of the data": digest}
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+
+    def for_task(self, task: Task) -> Self:
+        """The plan without what is for other tasks; raises ConfigError where an objective is none of this one's."""
+        for objective in self.objectives:
+            name = objective.removeprefix("val/")
+            if name not in ("loss", "n_params", "seconds", *metrics_of(task)):
+                fitting = ", ".join(f"val/{known}" for known in ("loss", *metrics_of(task)))
+                raise ConfigError(f"study.metric: {objective} does not fit {task}; choices: {fitting}")
+        return replace(self, space=space_for(self.space, task))
+
+
+def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
+    """Config and space of the overrides, every end of every range and every branch tried.
+
+    Raises:
+        ConfigError: with a line for every mistake, naming the path.
+    """
+    config = load_config(overrides, config_dir, StudyConfig)
+    objectives = config.study.metrics or (config.study.metric or config.trainer.monitor,)
+    plan = Plan(
+        config=config,
+        space=parse_space(config.search.space),
+        overrides=[text for text in overrides if group_of(text) not in ("search", "study")],
+        config_dir=config_dir,
+        name=config.study.name or f"{config.data.name}-{config.search.name}",
+        objectives=objectives,
+        directions=tuple(config.study.direction or direction_of(objective) for objective in objectives),
+    )
+    _check_ends(plan)
+    return plan
+
+
+def _check_ends(plan: Plan) -> None:
+    mistakes: dict[str, None] = {}
+    for answers in ends(plan.space, plan.length):
+        try:
+            plan.trial_config(answers)
+        except ConfigError as error:
+            mistakes |= dict.fromkeys(f"search.space: {line}" for line in error.lines)
+    if mistakes:
+        raise ConfigError(*mistakes)
+
+
+def direction_of(objective: str) -> Direction:
+    """Which way is better."""
+    known = (CLASSIFICATION | REGRESSION).get(objective.removeprefix("val/"))
+    return "maximize" if known is not None and known.higher_is_better else "minimize"
+
+
+def group_of(override: str) -> str:
+    """The group, or the section, that an override is about."""
+    return override.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0]
+
+
+def value_at(config: Config, path: str) -> Any:  # any value a config holds
+    """The value at a dotted path; of a group the name of its choice; None where there is nothing."""
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return getattr(value, "name", None) if isinstance(value, Section) else value
