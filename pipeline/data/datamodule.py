@@ -14,9 +14,9 @@ from pipeline.data.prepared import Prepared, prepare
 from pipeline.data.preprocess import Preprocessor
 from pipeline.types import Arrays, Features, Splits, Table
 
-BLOCK_BYTES = 16 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call
+BLOCK_BYTES = 4 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call
 BLOCK_STEPS = 256  # mini-batches a block at most, so that progress shows and Lightning's hooks still run
-EVALUATION_ROWS = 16_384  # rows a forward pass without gradients; more gains nothing on a CPU
+EVALUATION_ROWS = 4096  # rows a forward pass without gradients: more take memory and gain nothing on a CPU
 SMALLEST_BATCH = 2  # batch normalisation has no variance of one row
 
 
