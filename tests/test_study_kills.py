@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+import psycopg
 import pytest
+from sqlalchemy import NullPool
 
 from pipeline.studies.plan import make_plan
 from pipeline.studies.storage import finished, open_storage
@@ -138,24 +140,33 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def n_complete(url: str) -> int:
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        try:
+            (count,) = connection.execute("SELECT count(*) FROM trials WHERE state = 'COMPLETE'").fetchone() or (0,)
+        except psycopg.errors.UndefinedTable:  # not yet
+            return 0
+        return int(count)
+
+
 @pytest.mark.slow
 def test_two_groups_share_a_study_and_outlive_one_that_is_killed(postgresql: str, root: Path, tmp_path: Path) -> None:
     shared = [*COMMON, "study.n_trials=16", "study.name=shared", "study.refit_seeds=0", f"study.storage={postgresql}"]
     shared += ["study.heartbeat_seconds=1", "study.workers=1"]
     groups = [start(*shared, f"tracking.root={tmp_path / name}") for name in ("one", "two", "dies")]
-    study = None
-    while study is None or len(finished(study.get_trials())) < 3:
-        time.sleep(0.5)
-        try:
-            study = optuna.load_study(study_name="shared", storage=postgresql)
-        except Exception:  # the tables are not there yet
-            assert groups[0].poll() is None
+    while n_complete(postgresql) < 3:
+        time.sleep(0.1)
+        assert groups[0].poll() is None, ERRORS.read_text()
     for victim in [groups[2].pid, *descendants(groups[2].pid)]:
         os.kill(victim, signal.SIGKILL)
+    groups[2].wait()
     for group in groups[:2]:
         assert group.wait(timeout=180) == 0, ERRORS.read_text()
-    trials = study.get_trials()
+    storage = optuna.storages.RDBStorage(postgresql, engine_kwargs={"poolclass": NullPool})
+    trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
+    storage.remove_session()
     assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert all(trial.state.is_finished() for trial in trials)
     assert sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials) == 16
     runs = {name: connect(str(tmp_path / name)) for name in ("one", "two")}
     for name, client in runs.items():

@@ -50,6 +50,7 @@ class Search:
     listener: Listener
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
     _failures: int = 0
+    _seen: set[int] = field(default_factory=set)  # ids of running trials, in a shared storage
 
     def __post_init__(self) -> None:
         self.asked = self.plan.config.study
@@ -82,6 +83,8 @@ class Search:
         if self.asked.storage is not None:
             fail_stale_trials(self.study)
         self._trials = self.study.get_trials(deepcopy=False)
+        if self.asked.storage is not None:
+            self._give_first_sign()
         self._finished = finished(self._trials)
         if hasattr(self, "progress"):
             self.progress.n_finished = len(self._finished)
@@ -210,6 +213,13 @@ class Search:
         finally:
             over.set()
             thread.join()
+
+    def _give_first_sign(self) -> None:
+        """On behalf of each running trial: Optuna takes none for dead that never gave one, as if killed at once."""
+        running = {trial._trial_id for trial in self._trials if trial.state == TrialState.RUNNING}
+        for trial_id in running - self._seen:
+            self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]  # a shared one's
+        self._seen |= running
 
     def _beat(self, over: threading.Event, storage: BaseStorage) -> None:
         while not over.wait(self.asked.heartbeat_seconds):

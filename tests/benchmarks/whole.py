@@ -21,8 +21,8 @@ def cases(folder: Path, *, quick: bool) -> list[Case]:
     work = ["--csv", str(csv), "--target", "price_range", "--epochs", str(n_epochs), "--threads", "1"]
     contestants = {
         "ours": partial(_ours, folder, csv, n_epochs),
-        "raw loop": partial(_script, folder, str(scripts / "raw_loop.py"), *work),
-        "textbook": partial(_script, folder, str(scripts / "textbook.py"), "train", *work),
+        "raw loop": partial(script, folder, str(scripts / "raw_loop.py"), *work),
+        "textbook": partial(script, folder, str(scripts / "textbook.py"), "train", *work),
     }
     lines = [
         ratio("ours", "raw loop", "fit_s", 1.25),
@@ -33,7 +33,7 @@ def cases(folder: Path, *, quick: bool) -> list[Case]:
     return [Case("mobile_price", contestants, lines)]
 
 
-def _script(folder: Path, *command: str) -> Sample:
+def script(folder: Path, *command: str) -> Sample:
     """Seconds of the process, and of what follows import and preparation; the scripts do not tell the fit apart."""
     taken, said = process(*command, folder=folder)
     run = json.loads(said.splitlines()[-1])["run_s"]
