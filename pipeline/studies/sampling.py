@@ -1,20 +1,95 @@
 """Optuna's samplers and pruners by name, and a trial's settings drawn from a space."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
+from heapq import nsmallest
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.distributions import Categorical, Float, Scalar, plain
 from pipeline.space import Answers, Question, Space, walk
 from pipeline.study_config import Study
 
+N_BEST, N_LATEST = 25, 75  # trials that TPE looks at; of any number, it takes 25 at most for good ones
+N_COMPARED = 250  # trials, at least, that a percentile is taken of
+
+
+class Excerpt:
+    """A long study as a sampler or pruner sees it: with some of its trials, so that one more costs no more."""
+
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        self._study, self._trials = study, trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, *, states: Container[TrialState], **_: object) -> list[FrozenTrial]:
+        """Trials in these states."""
+        return [trial for trial in self._trials if trial.state in states]
+
+    _get_trials = get_trials
+
+
+class BoundedTPE(optuna.samplers.TPESampler):
+    """TPE for one trial, by the best trials and the latest."""
+
+    _excerpt: Any = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._excerpt_of(study), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._excerpt_of(study), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return super().sample_independent(self._excerpt_of(study), trial, param_name, param_distribution)
+
+    def _excerpt_of(self, study: optuna.Study) -> Any:
+        if self._excerpt is None:
+            trials = study.get_trials(deepcopy=False)
+            early, latest = trials[:-N_LATEST], trials[-N_LATEST:]
+            self._excerpt = Excerpt(study, [*_best(early, study.directions), *latest])
+        return self._excerpt
+
+
+def _best(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """The best trials by each objective, in order."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best: set[int] = set()
+    for objective, direction in enumerate(directions):
+        sign = 1 if direction == StudyDirection.MINIMIZE else -1
+        values = [sign * trial.values[objective] for trial in complete]
+        best.update(nsmallest(N_BEST // len(directions), range(len(values)), values.__getitem__))
+    return [complete[place] for place in sorted(best)]
+
+
+class BoundedPercentile(optuna.pruners.PercentilePruner):
+    """Prunes, until the next trial starts, by a percentile of the complete trials; of many, by each so many-th."""
+
+    _excerpt: Any = None
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        if self._excerpt is None:
+            complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            step = max(1, len(complete) // max(N_COMPARED, self._n_startup_trials))
+            self._excerpt = Excerpt(study, complete[::step])
+        return super().prune(self._excerpt, trial)
+
+
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
-    "tpe": lambda seed, **options: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, **options),
+    "tpe": lambda seed, **options: BoundedTPE(seed=seed, multivariate=True, group=True, **options),
     "random": optuna.samplers.RandomSampler,
     "gp": optuna.samplers.GPSampler,
     "cma_es": optuna.samplers.CmaEsSampler,
@@ -23,10 +98,10 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "qmc": lambda seed, **options: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False, **options),
 }
 PRUNERS: dict[str, Callable[..., BasePruner]] = {
-    "median": optuna.pruners.MedianPruner,
+    "median": partial(BoundedPercentile, 50.0),
     "hyperband": optuna.pruners.HyperbandPruner,
     "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
-    "percentile": lambda percentile=25.0, **options: optuna.pruners.PercentilePruner(percentile, **options),
+    "percentile": lambda percentile=25.0, **options: BoundedPercentile(percentile, **options),
     "patient": lambda patience=1, **options: optuna.pruners.PatientPruner(None, patience, **options),
     "threshold": optuna.pruners.ThresholdPruner,
     "none": optuna.pruners.NopPruner,
@@ -47,7 +122,7 @@ def build_sampler(study: Study, seed: int, n_trials: int) -> BaseSampler:
 
 
 def build_pruner(study: Study) -> BasePruner:
-    """The pruner that the study asks for."""
+    """The pruner until the next trial starts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return PRUNERS[study.chosen_pruner](**study.pruner_options)

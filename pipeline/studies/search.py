@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError, TrainingError
 from pipeline.studies.jobs import Died, Event, Report, Trial
 from pipeline.studies.plan import Plan, direction_of
 from pipeline.studies.recorder import Recorder
-from pipeline.studies.sampling import build_sampler, draw
+from pipeline.studies.sampling import build_pruner, build_sampler, draw
 from pipeline.studies.storage import fail, finished, give_back
 from pipeline.studies.workers import Pool
 from pipeline.types import Result
@@ -103,6 +103,7 @@ class Search:
     def _start(self, pool: Pool) -> None:
         n_trials = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = build_sampler(self.asked, self.plan.config.seed, n_trials)
+        self.study.pruner = build_pruner(self.asked)
         trial = self.study.ask()
         self._open[trial.number] = trial
         answers = draw(trial, self.plan.space, self.plan.length)

@@ -22,6 +22,7 @@ from pipeline.study_config import StudyConfig
 
 MAX_RETRIES = 3  # of settings whose trial died: those that kill every process are given up
 SIGNS_MISSED = 4  # heartbeats without which a trial is taken for dead
+ENDED = frozenset(state for state in TrialState if state.is_finished())
 CREATE_TRIES = 5  # of a database's tables, which two machines may make at the same moment
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -158,7 +159,7 @@ def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [
         trial
         for trial in trials
-        if trial.state.is_finished() and trial.number not in again and "surplus" not in trial.user_attrs
+        if trial.state in ENDED and trial.number not in again and "surplus" not in trial.user_attrs
     ]
 
 

@@ -20,7 +20,7 @@ from pipeline.studies.figures import study_figures
 from pipeline.studies.jobs import Ended, Probe, Probed, Run
 from pipeline.studies.plan import Plan, value_at
 from pipeline.studies.recorder import Recorder
-from pipeline.studies.sampling import answers_of, as_parameter, build_pruner
+from pipeline.studies.sampling import answers_of, as_parameter
 from pipeline.studies.search import Listener, Search
 from pipeline.studies.storage import finished, give_back, only_one, open_storage, open_study, study_dir
 from pipeline.studies.summary import Summary, as_metrics, describe, summarize, table_of
@@ -58,7 +58,6 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
         study = open_study(
             open_storage(plan.config, plan.name), plan.name, plan.directions, plan.identity(probed.digest)
         )
-        study.pruner = build_pruner(plan.config.study)
         if outcome := _closed(study, plan):
             return outcome
         n_workers = _n_workers(plan, probed)
