@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from pipeline.compose import flatten, to_yaml
-from pipeline.errors import ConfigError
+from pipeline.config import Config
 from pipeline.sending import Point, Status, WholeRun
 from pipeline.studies.plan import MAY_CHANGE, Plan
-from pipeline.studies.sampling import answers_of
 from pipeline.tracking import Tracker
 from pipeline.types import Result
 
@@ -35,7 +34,7 @@ class Recorder:
         )
         self.tracker.file("study.yaml", to_yaml(config).encode())
 
-    def ended(self, trial: FrozenTrial, result: Result | None) -> None:
+    def ended(self, trial: FrozenTrial, result: Result | None, config: Config | None) -> None:
         """A trial is over: a run of its own, with config, curves, what was reported, and its state."""
         assert trial.datetime_start is not None
         assert trial.datetime_complete is not None
@@ -45,7 +44,7 @@ class Recorder:
         run = WholeRun(
             name=f"trial {trial.number}",
             tags=self._tags(trial),
-            params=self._params(trial),
+            params=flatten(config.model_dump(mode="json")) if config else dict(trial.params),
             metrics=[*points, *(_curves(result, start) if result else ())],
             start=start,
             end=end,
@@ -57,13 +56,6 @@ class Recorder:
         tags = {"kind": "trial", "study": self.plan.name, "trial": str(trial.number)}
         tags["state"] = STATES.get(trial.state.name, trial.state.name)
         return tags | ({"error": trial.user_attrs["error"]} if "error" in trial.user_attrs else {})
-
-    def _params(self, trial: FrozenTrial) -> dict[str, object]:
-        try:
-            config = self.plan.trial_config(answers_of(trial.params, self.plan.space, self.plan.length))
-        except (ConfigError, KeyError):  # settings that do not fit together, or not all drawn when it was cut off
-            return dict(trial.params)
-        return flatten(config.model_dump(mode="json"))
 
 
 def _curves(result: Result, start: int) -> Iterator[Point]:

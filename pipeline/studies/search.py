@@ -49,6 +49,7 @@ class Search:
     recorder: Recorder
     listener: Listener
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
+    _configs: dict[int, Config] = field(default_factory=dict)  # of the open ones that could be composed
     _failures: int = 0
     _seen: set[int] = field(default_factory=set)  # ids of running trials, in a shared storage
 
@@ -74,7 +75,7 @@ class Search:
         """Give the settings of what is under way back to the queue."""
         for trial in self._open.values():
             give_back(self.study, self._frozen(trial), why)
-            self.recorder.ended(self._frozen(trial), None)
+            self.recorder.ended(self._frozen(trial), None, self._configs.get(trial.number))
         self._open.clear()
 
     # ------------------------------------------------------------ starting
@@ -115,7 +116,7 @@ class Search:
         except ConfigError as error:
             self._failed(trial, "; ".join(error.lines))
             return
-        self.progress.running[trial.number] = 0
+        self.progress.running[trial.number], self._configs[trial.number] = 0, config
         pool.submit(self._job(trial.number, config))
 
     def _is_surplus(self, number: int) -> bool:
@@ -187,7 +188,7 @@ class Search:
         frozen = self._frozen(trial)
         del self._open[trial.number]
         self.progress.running.pop(trial.number, None)
-        self.recorder.ended(frozen, result)
+        self.recorder.ended(frozen, result, self._configs.pop(trial.number, None))
         self.progress.ended.append(frozen)
         if frozen.state == TrialState.COMPLETE:
             self._find_best()

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.compose import to_yaml
 from pipeline.config import Config, NoTracking
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.space import grid, nearest
 from pipeline.studies.figures import study_figures
 from pipeline.studies.jobs import Ended, Probe, Probed, Run
@@ -142,7 +142,15 @@ def _take_up(study: optuna.Study, recorder: Recorder) -> None:
     tracked = recorder.tracker.runs("trial")
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished() and str(trial.number) not in tracked:
-            recorder.ended(trial, None)
+            recorder.ended(trial, None, _composed(recorder.plan, trial))
+
+
+def _composed(plan: Plan, trial: FrozenTrial) -> Config | None:
+    """A trial's config; none of settings that do not fit together, or were not all drawn when it was cut off."""
+    try:
+        return _trial_config(plan, trial)
+    except (ConfigError, KeyError):
+        return None
 
 
 def _queue(study: optuna.Study, plan: Plan) -> None:
