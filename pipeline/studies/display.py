@@ -45,7 +45,7 @@ class StudyTable:
 def _table(progress: Progress) -> Table:
     table = Table(title=f"{progress.n_finished} of {progress.n_trials} trials, {_left(progress)}", title_justify="left")
     for heading in ("trial", "state", "value", "settings"):
-        table.add_column(heading, justify="right" if heading in ("trial", "value") else "left", overflow="ellipsis")
+        table.add_column(heading, justify="right" if heading in ("trial", "value") else "left", no_wrap=True)
     for trial in progress.ended[-ROWS:]:
         number, state, value = _row(trial, progress)
         table.add_row(number.removeprefix("trial "), state, value, _settings(trial))
@@ -73,7 +73,7 @@ def _row(trial: FrozenTrial, progress: Progress) -> tuple[str, str, str]:
 
 def _settings(trial: FrozenTrial) -> str:
     return " ".join(
-        f"{name.partition('/')[0]}={value if isinstance(value, str) else shown(value)}"
+        f"{name.partition('/')[0]}={value if isinstance(value, str | bool) else shown(value)}"
         for name, value in trial.params.items()
     )
 

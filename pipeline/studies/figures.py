@@ -11,6 +11,9 @@ import optuna
 
 MOST_AXES = 3  # objectives that a Pareto front can be drawn of
 MOST_IMPORTANT = 4  # parameters shown in figures of pairs and slices
+MOST_PARALLEL = 8  # parameters shown side by side
+MOST_NAMED = 12  # trials in a legend
+BAR_INCHES, BAR_PIXELS = 0.25, 22  # height of a parameter's bar
 TITLES = {
     "history": "Value of each trial, and the best so far",
     "importances": "Which parameters matter (fANOVA)",
@@ -40,9 +43,10 @@ def _arguments(study: optuna.Study, objectives: Sequence[str]) -> dict[str, dict
     """The figures that fit the study, each with what Optuna's function for it is given."""
     single = len(objectives) == 1
     first = {"target_name": objectives[0]} | ({} if single else {"target": _first})
-    chosen = first | {"params": _important(study, first)}
+    ranked = _ranked(study, first)
+    chosen = first | {"params": ranked[:MOST_IMPORTANT] or None}
     figures: dict[str, dict[str, Any]] = {"history": first, "importances": first, "slice": chosen, "contour": chosen}
-    figures |= {"parallel_coordinate": first, "edf": first, "timeline": {}}
+    figures |= {"parallel_coordinate": first | {"params": ranked[:MOST_PARALLEL] or None}, "edf": first, "timeline": {}}
     if single:
         return figures | {"intermediate_values": {}}
     return figures | ({"pareto_front": {"target_names": list(objectives)}} if len(objectives) <= MOST_AXES else {})
@@ -72,19 +76,20 @@ def _first(trial: optuna.trial.FrozenTrial) -> float:
     return float(trial.values[0])
 
 
-def _important(study: optuna.Study, first: Mapping[str, Any]) -> list[str] | None:
-    """The parameters that matter most; None where that cannot be told yet."""
+def _ranked(study: optuna.Study, first: Mapping[str, Any]) -> list[str]:
+    """Parameters that most trials have, the most important first; none where that cannot be told yet."""
     try:
         found = optuna.importance.get_param_importances(study, target=first.get("target"))
     except (ValueError, RuntimeError, ZeroDivisionError):
-        return None
-    return list(found)[:MOST_IMPORTANT] or None
+        return []
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return [name for name in found if 2 * sum(name in trial.params for trial in complete) >= len(complete)]
 
 
 def _page(name: str, figures: Mapping[str, Any]) -> bytes:
     """One page of all figures, with plotly in it once."""
     parts = [
-        f"<h2>{html.escape(TITLES[key])}</h2>{figure.to_html(full_html=False, include_plotlyjs=position == 0)}"
+        f"<h2>{html.escape(TITLES[key])}</h2>{_interactive(key, figure, with_library=position == 0)}"
         for position, (key, figure) in enumerate(figures.items())
     ]
     title = f"<title>Study {html.escape(name)}</title>"
@@ -94,13 +99,24 @@ def _page(name: str, figures: Mapping[str, Any]) -> bytes:
     )
 
 
+def _interactive(name: str, figure: Any, *, with_library: bool) -> str:
+    """A figure as a part of the page, high enough for its labels."""
+    n_bars = len(figure.data[0].y) if name == "importances" else 0
+    figure.update_layout(title=None, height=max(900 if name == "contour" else 450, BAR_PIXELS * n_bars))
+    return str(figure.to_html(full_html=False, include_plotlyjs=with_library))
+
+
 def _png(drawn: Any) -> bytes:
     """What matplotlib drew, an axes or an array of them, as a PNG."""
     from matplotlib import pyplot
 
-    axes = drawn.flat[0] if hasattr(drawn, "flat") else drawn
-    figure, buffer = axes.figure, BytesIO()
-    figure.set_size_inches(*(max(size, least) for size, least in zip(figure.get_size_inches(), (9, 5), strict=True)))
+    first, n_axes = (drawn.flat[0], drawn.size) if hasattr(drawn, "flat") else (drawn, 1)
+    figure, buffer = first.figure, BytesIO()
+    least = (14, 12) if n_axes > MOST_IMPORTANT else (9, min(12, max(5, BAR_INCHES * len(first.patches))))
+    figure.set_size_inches(*map(max, figure.get_size_inches(), least))
+    legend = first.get_legend()
+    if legend is not None and len(legend.get_texts()) > MOST_NAMED:
+        legend.remove()
     figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
     pyplot.close(figure)
     return buffer.getvalue()

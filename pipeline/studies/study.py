@@ -28,7 +28,7 @@ from pipeline.studies.winner import Comparison, compare, members_of, refit, run_
 from pipeline.studies.workers import Pool
 from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
 
-TRIAL_BYTES, REFIT_BYTES = 60_000, 800_000  # in MLflow's store, journal and artifacts: measured
+TRIAL_BYTES, REFIT_BYTES, PAGE_BYTES = 100_000, 800_000, 6_000_000  # in store, journal, artifacts: measured
 THREADED_WORK = 500_000_000  # multiply-adds of a mini-batch from which a network gets all cores, so workers get none
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _preview(plan: Plan, probed: Probed, n_workers: int, n_before: int) -> None:
     asked, epochs = plan.config.study, plan.config.trainer.max_epochs
     n_trials = max(0, asked.n_trials - n_before)
     seconds = (n_trials + 2 * asked.refit_seeds) * epochs * probed.epoch_seconds / n_workers
-    megabytes = (n_trials * TRIAL_BYTES + 2 * asked.refit_seeds * REFIT_BYTES) / 1e6
+    megabytes = (n_trials * TRIAL_BYTES + (2 * asked.refit_seeds + asked.ensemble) * REFIT_BYTES + PAGE_BYTES) / 1e6
     end = f"{datetime.now() + timedelta(seconds=seconds):%H:%M}"
     logger.info(
         "study '%s': %d trials%s, %d at a time; %.3g s an epoch with the default settings: over by %s if none is "
@@ -225,6 +225,7 @@ def _winner(
     if not asked.refit_seeds:
         return None
     seeds = [plan.config.seed + offset for offset in range(asked.refit_seeds)]
+    logger.info("training the best and the default settings anew, with %d seeds each, to test them", len(seeds))
     refits = refit(pool, {"best": best, "default": plan.default()}, seeds, parent, plan.name)
     tags = {"kind": "refit", "study": plan.name, "role": "member"}
     members = members_of(study, plan, asked.ensemble)
