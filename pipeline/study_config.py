@@ -15,7 +15,7 @@ SAMPLER_OPTIONS: dict[str, tuple[str, ...]] = {
     "tpe": ("n_startup_trials", "n_ei_candidates"),
     "random": (),
     "gp": ("n_startup_trials", "deterministic_objective"),
-    "cma_es": ("n_startup_trials", "sigma0"),
+    "cma_es": ("n_startup_trials",),
     "nsga2": ("population_size", "mutation_prob", "crossover_prob"),
     "grid": (),
     "qmc": ("scramble",),

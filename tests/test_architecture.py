@@ -43,8 +43,8 @@ ALONGSIDE = {
     "distributions": ["mistakes"],
     "space": ["distributions", "mistakes"],
     "tracking": ["sending"],
-    "studies.storage": ["studies.plan"],
-    "studies.recorder": ["studies.plan", "studies.sampling"],
+    "studies.storage": ["studies.plan", "studies.sampling"],
+    "studies.recorder": ["studies.plan"],
     "studies.worker": ["studies.jobs"],
     "studies.workers": ["studies.jobs", "studies.worker"],
     "studies.search": [

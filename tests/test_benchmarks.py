@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import whole
+from tests.benchmarks import study, whole
 from tests.benchmarks.harness import (
     Case,
     Line,
@@ -147,7 +147,7 @@ def test_a_process_that_ends_otherwise_is_an_error_with_what_it_said(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stepz"], "no bench stepz; there are steps, whole, tracking, growth, reading, startup"),
+        (["stepz"], "no bench stepz; there are steps, whole, tracking, growth, reading, startup, study"),
         (["--repeats", "2"], "--repeats must be at least 3, got 2"),
         (["--quick", "--repeats", "0"], "--repeats must be at least 1, got 0"),
     ],
@@ -177,23 +177,40 @@ def test_every_bench_measures(name: str, tmp_path: Path, capsys: pytest.CaptureF
         assert case["lines"]
 
 
-@pytest.mark.slow
-def test_whole_runs_are_measured_against_the_scripts_beside_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in ("bench", "data"):
-        (tmp_path / "shared" / folder).mkdir(parents=True)
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What lies beside the project: scripts that end at once, and a small table."""
+    folder = tmp_path / "shared"
+    for name in ("bench", "data"):
+        (folder / name).mkdir(parents=True)
     for script in ("raw_loop.py", "textbook.py"):
-        (tmp_path / "shared" / "bench" / script).write_text(SCRIPT)
+        (folder / "bench" / script).write_text(SCRIPT)
     table = mixed_frame().rename(columns={"grade": "price_range"})
-    table.to_csv(tmp_path / "shared" / "data" / "mobile_price.csv", index=False)
-    monkeypatch.setattr(whole, "SHARED", tmp_path / "shared")
+    table.to_csv(folder / "data" / "mobile_price.csv", index=False)
+    for module in (whole, study):
+        monkeypatch.setattr(module, "SHARED", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_whole_runs_are_measured_against_the_scripts_beside_the_project(tmp_path: Path, shared: Path) -> None:
     bench("whole")
     (case,) = kept(tmp_path)["whole"].values()
     (taken,) = case["rounds"]
     assert taken["raw loop"]["fit_s"] == taken["textbook"]["run_s"] == 2.0
     ours = taken["ours"]
     assert 0 < ours["fit_s"] < ours["run_s"] < ours["s"]
+
+
+@pytest.mark.slow
+def test_studies_are_measured_against_the_script_and_by_workers(tmp_path: Path, shared: Path) -> None:
+    bench("study")
+    same, workers, asking = (case["rounds"][0] for case in kept(tmp_path)["study"].values())
+    assert same["textbook"]["run_s"] == 2.0
+    for ours in (same["ours"], *workers.values()):
+        assert 0 < ours["run_s"] < ours["s"]
+        assert ours["trained_s"] > 0
+    assert all(sample["ms"] > 0 for sample in asking.values())
 
 
 def test_a_bench_that_cannot_run_is_left_out(

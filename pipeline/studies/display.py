@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.metrics import shown
 from pipeline.studies.search import Progress
@@ -44,8 +45,9 @@ class StudyTable:
 
 def _table(progress: Progress) -> Table:
     table = Table(title=f"{progress.n_finished} of {progress.n_trials} trials, {_left(progress)}", title_justify="left")
-    for heading in ("trial", "state", "value", "settings"):
-        table.add_column(heading, justify="right" if heading in ("trial", "value") else "left", no_wrap=True)
+    for heading in ("trial", "state", "value"):
+        table.add_column(heading, justify="left" if heading == "state" else "right", no_wrap=True)
+    table.add_column("settings")
     for trial in progress.ended[-ROWS:]:
         number, state, value = _row(trial, progress)
         table.add_row(number.removeprefix("trial "), state, value, _settings(trial))
@@ -71,11 +73,13 @@ def _row(trial: FrozenTrial, progress: Progress) -> tuple[str, str, str]:
     return f"trial {trial.number}", state, value + " (best)" * is_best
 
 
-def _settings(trial: FrozenTrial) -> str:
-    return " ".join(
+def _settings(trial: FrozenTrial) -> Text:
+    """A trial's parameters, as many as there is room for on the line."""
+    settings = (
         f"{name.partition('/')[0]}={value if isinstance(value, str | bool) else shown(value)}"
         for name, value in trial.params.items()
     )
+    return Text(" ".join(settings), no_wrap=True, overflow="ellipsis")
 
 
 def _left(progress: Progress) -> str:

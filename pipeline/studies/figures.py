@@ -35,8 +35,9 @@ def study_figures(study: optuna.Study, objectives: Sequence[str]) -> tuple[bytes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = _arguments(study, objectives)
-        page = _page(study.study_name, _drawn(interactive, study, arguments))
-        return page, {name: _png(figure) for name, figure in _drawn(still, study, arguments).items()}
+        figures = {name: figure for name, figure in _drawn(interactive, study, arguments).items() if figure.data}
+        pictures = _drawn(still, study, {name: arguments[name] for name in figures})
+        return _page(study.study_name, figures), {name: _png(picture) for name, picture in pictures.items()}
 
 
 def _arguments(study: optuna.Study, objectives: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from pipeline.space import Answers, Question, Space, walk
 from pipeline.study_config import Study
 
 N_BEST, N_LATEST = 25, 75  # trials that TPE looks at; of any number, it takes 25 at most for good ones
+ENDED = frozenset(state for state in TrialState if state.is_finished())
 N_COMPARED = 250  # trials, at least, that a percentile is taken of
 
 
@@ -31,7 +32,7 @@ class Excerpt:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
-    def get_trials(self, *, states: Container[TrialState], **_: object) -> list[FrozenTrial]:
+    def get_trials(self, *, states: Container[TrialState] = ENDED, **_: object) -> list[FrozenTrial]:
         """Trials in these states."""
         return [trial for trial in self._trials if trial.state in states]
 

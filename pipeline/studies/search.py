@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import optuna
-from optuna.storages import BaseStorage, fail_stale_trials
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config, NoTracking
@@ -17,7 +17,7 @@ from pipeline.studies.jobs import Died, Event, Report, Trial
 from pipeline.studies.plan import Plan, direction_of
 from pipeline.studies.recorder import Recorder
 from pipeline.studies.sampling import build_pruner, build_sampler, draw
-from pipeline.studies.storage import fail, finished, give_back
+from pipeline.studies.storage import MAX_RETRIES, fail, fail_stale, finished, give_back, retried
 from pipeline.studies.workers import Pool
 from pipeline.types import Result
 
@@ -82,7 +82,7 @@ class Search:
     def _look(self) -> None:
         """See which trials there are: with a shared storage, those of other machines too."""
         if self.asked.storage is not None:
-            fail_stale_trials(self.study)
+            fail_stale(self.study)
         self._trials = self.study.get_trials(deepcopy=False)
         if self.asked.storage is not None:
             self._give_first_sign()
@@ -177,12 +177,11 @@ class Search:
             raise TrainingError(f"study '{self.plan.name}': {self._failures} trials in a row failed, the last: {why}")
 
     def _died(self, trial: optuna.Trial, why: str) -> None:
+        if len(retried(self._frozen(trial))) >= MAX_RETRIES:
+            self._failed(trial, f"{why}, several times with these settings")
+            return
         give_back(self.study, self._frozen(trial), why)
-        self._look()
-        if any(other.number == trial.number for other in self._finished):
-            self._failed(trial, f"{why}, several times with these settings")  # not queued once more
-        else:
-            self._close(trial, None)
+        self._close(trial, None)
 
     def _close(self, trial: optuna.Trial, result: Result | None) -> None:
         frozen = self._frozen(trial)

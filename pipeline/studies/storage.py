@@ -12,17 +12,17 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import ConfigError, TrackingError, first_line
 from pipeline.studies.plan import Direction
+from pipeline.studies.sampling import ENDED
 from pipeline.study_config import StudyConfig
 
 MAX_RETRIES = 3  # of settings whose trial died: those that kill every process are given up
 SIGNS_MISSED = 4  # heartbeats without which a trial is taken for dead
-ENDED = frozenset(state for state in TrialState if state.is_finished())
 CREATE_TRIES = 5  # of a database's tables, which two machines may make at the same moment
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -133,10 +133,17 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 # ---------------------------------------------------------------- trials
 def give_back(study: optuna.Study, trial: FrozenTrial, why: str) -> None:
     """Fail a trial that was cut off, and queue its settings again, before: a kill in between loses nothing."""
-    known = {number for other in study.get_trials(deepcopy=False) for number in _retried(other)}
+    known = {number for other in study.get_trials(deepcopy=False) for number in retried(other)}
     if trial.number not in known:
         _retry()(study, trial)
     fail(study, trial, why)
+
+
+def fail_stale(study: optuna.Study) -> None:
+    """Fail trials of a shared storage that gave no sign of life, and queue their settings again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        fail_stale_trials(study)
 
 
 def _retry() -> RetryHeartbeatStaleTrialCallback:
@@ -155,7 +162,7 @@ def fail(study: optuna.Study, trial: optuna.Trial | FrozenTrial, why: str) -> No
 
 def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that count: complete, pruned, or failed by their own fault; not those cut off, which are queued again."""
-    again = {number for trial in trials for number in _retried(trial)}
+    again = {number for trial in trials for number in retried(trial)}
     return [
         trial
         for trial in trials
@@ -163,5 +170,6 @@ def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
-def _retried(trial: FrozenTrial) -> list[int]:
+def retried(trial: FrozenTrial) -> list[int]:
+    """Numbers of the trials, cut off, whose settings this one tries again."""
     return list(trial.system_attrs.get("retry_history", ()))

@@ -1,0 +1,81 @@
+"""What a study is to do: directions, a trial's overrides, what makes two studies the same."""
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.studies.plan import MAY_CHANGE, Plan, direction_of, group_of, make_plan, value_at
+from pipeline.study_config import Study
+
+LR = "search.space={optimizer.lr:{type:float,low:0.001,high:0.1}}"
+
+
+def plan(*overrides: str) -> Plan:
+    return make_plan(["data=iris", "search=mlp", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction"),
+    [("val/loss", "minimize"), ("val/accuracy", "maximize"), ("val/rmse", "minimize"), ("n_params", "minimize")],
+)
+def test_each_metric_knows_which_way_is_better(objective: str, direction: str) -> None:
+    assert direction_of(objective) == direction
+
+
+def test_the_objective_is_what_training_monitors_where_none_is_named() -> None:
+    assert plan("trainer.monitor=val/accuracy").objectives == ("val/accuracy",)
+    assert plan("trainer.monitor=val/accuracy").directions == ("maximize",)
+    assert plan("study.metric=val/macro_f1", "study.direction=minimize").directions == ("minimize",)
+
+
+@pytest.mark.parametrize(
+    ("override", "group"),
+    [
+        ("optimizer=adam", "optimizer"),
+        ("optimizer.lr=1", "optimizer"),
+        ("++model.hidden=[1]", "model"),
+        ("~data", "data"),
+    ],
+)
+def test_an_override_is_of_a_group(override: str, group: str) -> None:
+    assert group_of(override) == group
+
+
+def test_a_trial_that_chooses_a_group_drops_what_was_set_of_the_other_choice() -> None:
+    asked = plan("optimizer=sgd", "optimizer.lr=0.5", "seed=3", "search=optimizers")
+    overrides = asked.trial_overrides({"optimizer": "rmsprop", "optimizer.alpha": 0.9})
+    assert overrides == ["data=iris", "seed=3", "optimizer=rmsprop", "optimizer.alpha=0.9"]
+    config = asked.trial_config({"optimizer": "rmsprop", "optimizer.alpha": 0.9})
+    assert (config.optimizer.name, config.seed) == ("rmsprop", 3)
+
+
+def test_a_trial_that_only_sets_a_value_keeps_the_base_config() -> None:
+    config = plan("optimizer=sgd", "model.hidden=[7]", LR).trial_config({"optimizer.lr": 0.25})
+    assert (config.optimizer.name, config.optimizer.lr, config.model.hidden) == ("sgd", 0.25, (7,))
+
+
+def test_how_long_and_where_a_study_runs_may_change_and_nothing_else() -> None:
+    same = plan().identity("d")
+    assert plan("study.n_trials=7", "study.workers=1", "tracking.root=elsewhere").identity("d") == same
+    for other in ("seed=1", "model.hidden=[8]", "study.sampler=random", LR, "trainer.max_epochs=3"):
+        assert plan(other).identity("d") != same, other
+    assert plan().identity("other data") != same
+
+
+def test_what_may_change_are_fields_of_a_study() -> None:
+    assert {*Study.model_fields} > MAY_CHANGE
+
+
+def test_every_range_and_branch_that_no_config_can_hold_is_told_at_once() -> None:
+    space = "{optimizer.lr:{type:float,low:-1,high:0.1,log:false},model.dropout:{type:float,low:0,high:2}}"
+    with pytest.raises(ConfigError) as error:
+        plan(f"search.space={space}")
+    assert error.value.lines == (
+        "search.space: optimizer.lr: must be greater than 0, got -1.0",
+        "search.space: model.dropout: must be less than 1, got 2.0",
+    )
+
+
+def test_the_value_at_a_path_is_the_configs_and_of_a_group_its_choice() -> None:
+    config = plan("optimizer=sgd").config
+    assert (value_at(config, "optimizer"), value_at(config, "optimizer.lr")) == ("sgd", config.optimizer.lr)
+    assert value_at(config, "optimizer.alpha") is None

@@ -1,0 +1,130 @@
+"""Where a study is kept: trials that count, trials given back, the journal, the lock, refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import TrialState
+
+from pipeline.compose import load_config
+from pipeline.errors import ConfigError, TrackingError
+from pipeline.studies.storage import (
+    MAX_RETRIES,
+    Journal,
+    fail,
+    finished,
+    give_back,
+    journal,
+    only_one,
+    open_storage,
+    open_study,
+)
+from pipeline.study_config import StudyConfig
+
+
+def counted(study: optuna.Study) -> list[int]:
+    return [trial.number for trial in finished(study.get_trials())]
+
+
+def frozen(study: optuna.Study, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    return study.get_trials()[trial.number]
+
+
+# ---------------------------------------------------------------- trials
+def test_complete_pruned_and_failed_trials_count_running_and_queued_ones_do_not() -> None:
+    study = optuna.create_study()
+    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    fail(study, study.ask(), "it diverged")
+    study.ask()
+    study.enqueue_trial({"x": 1})
+    assert counted(study) == [0, 1, 2]
+    assert study.get_trials()[2].user_attrs["error"] == "it diverged"
+
+
+def test_settings_given_back_are_queued_once_however_often() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    cut_off = frozen(study, trial)
+    for _ in range(2):
+        give_back(study, cut_off, "killed")
+    states = [other.state for other in study.get_trials()]
+    assert states == [TrialState.FAIL, TrialState.WAITING]
+    assert counted(study) == []
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == trial.params["x"]
+
+
+def test_settings_that_kill_every_process_are_given_up() -> None:
+    study = optuna.create_study()
+    for _ in range(MAX_RETRIES + 1):
+        give_back(study, frozen(study, study.ask()), "killed")
+    assert not study.get_trials(states=(TrialState.WAITING,))
+    assert counted(study) == [MAX_RETRIES]
+
+
+def test_a_trial_that_ended_elsewhere_stays_as_it_is() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    fail(study, trial, "seen too late")
+    assert frozen(study, trial).state == TrialState.COMPLETE
+
+
+def test_a_surplus_trial_does_not_count() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_user_attr("surplus", True)
+    fail(study, trial, "another machine had started the last trial")
+    assert counted(study) == []
+
+
+# ---------------------------------------------------------------- the journal
+def test_half_a_line_that_a_kill_left_is_dropped_and_the_rest_read(tmp_path: Path) -> None:
+    file = journal(tmp_path)
+    study = optuna.create_study(storage=JournalStorage(Journal(str(file))), study_name="s")
+    study.tell(study.ask(), 1.0)
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"op_code":5,"worker_id"')
+    with only_one(tmp_path, "s"):
+        assert file.read_bytes() == whole
+    again = optuna.load_study(storage=JournalStorage(Journal(str(file))), study_name="s")
+    assert [trial.value for trial in again.get_trials()] == [1.0]
+
+
+def test_a_folder_is_held_by_one_and_free_when_that_one_is_gone(tmp_path: Path) -> None:
+    with only_one(tmp_path, "mine"), pytest.raises(ConfigError) as error, only_one(tmp_path, "mine"):
+        pass
+    assert error.value.lines[0].startswith("study.name: 'mine' is searched by process ")
+    assert error.value.lines[0].endswith(
+        "wait for it, choose another study.name, or give study.storage, which several can share"
+    )
+    with only_one(tmp_path, "mine"):
+        pass
+
+
+# ---------------------------------------------------------------- the study
+def opened(storage: optuna.storages.BaseStorage, **identity: Any) -> optuna.Study:
+    return open_study(storage, "s", ["minimize"], identity)
+
+
+def test_a_study_goes_on_under_the_same_identity_and_no_other() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    opened(storage, seed=0, search={"space": {"lr": {"low": 0.1}}})
+    opened(storage, seed=0, search={"space": {"lr": {"low": 0.1}}})
+    with pytest.raises(ConfigError) as error:
+        opened(storage, seed=1, search={"space": {"lr": {"low": 0.2}}})
+    assert error.value.lines == (
+        "study.name: 's' is of other settings: seed was 0, is 1; search.space.lr.low was 0.1, is 0.2; "
+        "choose another study.name",
+    )
+
+
+def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/absent/study.db"
+    config = load_config(["data=iris", "search=mlp", f"study.storage={url}"], None, StudyConfig)
+    with pytest.raises(TrackingError, match=f"study.storage: {url} cannot be used: "):
+        open_storage(config, "s")
