@@ -244,6 +244,7 @@ def _artifacts(plan: Plan, study: optuna.Study, tracker: Tracker) -> None:
         return
     import pandas as pd
 
+    logger.info("drawing the figures")
     page, figures = study_figures(study, plan.objectives)
     tracker.file("study.html", page)
     for name, png in figures.items():
