@@ -225,6 +225,7 @@ def connect(root: str) -> "MlflowClient":
 
     for name in ("mlflow", "alembic", "urllib3"):  # a new database logs a hundred migrations, urllib3 every retry
         logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with _store_errors(root):
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             make_database(Path(root) / "mlflow.db")
