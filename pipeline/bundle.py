@@ -43,7 +43,8 @@ class Column:
     low: float | None  # smallest and largest; of datetimes seconds since 1970-01-01 UTC; None: of a category
     high: float | None
     levels: tuple[str, ...]  # categories known, sorted
-    example: float | str | None  # None: missing
+    example: float | str | None  # of a training row; None: missing
+    rare: bool = False  # whether there were further categories, pooled because few rows had them: others are no news
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Bundle:
 
         Args:
             columns: every column of the schema: float64 of numbers (nan: missing) and of datetimes (seconds since
-                1970-01-01 UTC), objects of str of categories (MISSING: missing).
+                1970-01-01 UTC, in whole microseconds), objects of str of categories (MISSING: missing).
 
         Raises:
             BundleError: a column is absent or unknown, or they differ in length.

@@ -29,6 +29,7 @@ class Table:
     targets: pd.DataFrame
     task: Task
     classes: tuple[str, ...]  # labels as text, sorted as the data sorts them; empty for regression
+    labels: tuple[str | int | float | bool, ...] = ()  # the classes as the data has them
     group: pd.Series | None = None
     time: pd.Series | None = None
     n_given_test: int = 0
