@@ -100,15 +100,15 @@ class Bundle:
     @classmethod
     def load(cls, folder: str | Path, *, threads: int = 1) -> Self:
         """The bundle in `folder`, which computes with `threads` threads; raises BundleError."""
-        folder = Path(folder)
-        schema, digest = _read_description(folder)
-        try:
-            model = (folder / MODEL).read_bytes()
-        except OSError as error:
-            raise BundleError(f"bundle {folder}: {MODEL} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(model).hexdigest() != digest:
-            raise BundleError(f"bundle {folder}: {MODEL} is not the one that {DESCRIPTION} describes")
-        return cls(schema, _session(model, threads, folder))
+        return cls.of({name: _read(Path(folder), name) for name in (DESCRIPTION, MODEL)}, str(folder), threads=threads)
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], where: str, *, threads: int = 1) -> Self:
+        """The bundle of these files by name; `where` they are from stands in the message of a BundleError."""
+        schema, digest = _described(files[DESCRIPTION], where)
+        if hashlib.sha256(files[MODEL]).hexdigest() != digest:
+            raise BundleError(f"bundle {where}: {MODEL} is not the one that {DESCRIPTION} describes")
+        return cls(schema, _session(files[MODEL], threads, where))
 
     def predict(self, columns: Mapping[str, np.ndarray]) -> Predictions:
         """Answers for rows given as columns (N,), N at least 1.
@@ -161,32 +161,43 @@ class Bundle:
         return lengths.pop()
 
 
-def write_bundle(folder: Path, schema: Schema, model: bytes) -> None:
-    """Write a bundle into `folder`, which is made; `model` is the serialised ONNX graph."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL).write_bytes(model)
+def bundle_files(schema: Schema, model: bytes) -> dict[str, bytes]:
+    """A bundle's files by name; `model` is the serialised ONNX graph."""
     description = {"format": FORMAT, "model_sha256": hashlib.sha256(model).hexdigest(), "schema": asdict(schema)}
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    return {MODEL: model, DESCRIPTION: text.encode()}
 
 
-def _read_description(folder: Path) -> tuple[Schema, str]:
+def write_bundle(folder: Path, schema: Schema, model: bytes) -> None:
+    """Write a bundle into `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in bundle_files(schema, model).items():
+        (folder / name).write_bytes(content)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: {name} cannot be read: {error.strerror}") from error
+
+
+def _described(description: bytes, where: str) -> tuple[Schema, str]:
     """The schema, and the digest of the model it belongs to."""
     try:
-        given = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(f"bundle {folder}: {DESCRIPTION} cannot be read: {error.strerror}") from error
+        given = json.loads(description)
     except ValueError as error:
-        raise BundleError(f"bundle {folder}: {DESCRIPTION} is not JSON: {first_line(error)}") from error
+        raise BundleError(f"bundle {where}: {DESCRIPTION} is not JSON: {first_line(error)}") from error
     found = given.get("format") if isinstance(given, dict) else None
     if found != FORMAT:
-        raise BundleError(f"bundle {folder}: {DESCRIPTION} has format {found}, this version reads {FORMAT}")
+        raise BundleError(f"bundle {where}: {DESCRIPTION} has format {found}, this version reads {FORMAT}")
     try:
         return Schema.from_dict(given["schema"]), str(given["model_sha256"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"bundle {folder}: {DESCRIPTION} is not as it is written: {first_line(error)}") from error
+        raise BundleError(f"bundle {where}: {DESCRIPTION} is not as it is written: {first_line(error)}") from error
 
 
-def _session(model: bytes, threads: int, folder: Path) -> "InferenceSession":
+def _session(model: bytes, threads: int, where: str) -> "InferenceSession":
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -197,7 +208,7 @@ def _session(model: bytes, threads: int, folder: Path) -> "InferenceSession":
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no base
-        raise BundleError(f"bundle {folder}: {MODEL} cannot be loaded: {first_line(error)}") from error
+        raise BundleError(f"bundle {where}: {MODEL} cannot be loaded: {first_line(error)}") from error
 
 
 def _as_array(classes: Sequence[Label]) -> np.ndarray:

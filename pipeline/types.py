@@ -127,4 +127,6 @@ class Result:
     test: Mapping[str, Interval] = field(default_factory=dict)
     y: np.ndarray | None = None  # of the test rows, as metrics take them
     prediction: np.ndarray | None = None
+    trust: Mapping[str, float] = field(default_factory=dict)  # coverage and mean size of sets or intervals on test rows
+    fault: str = ""  # why the run's bundle must not be used, with the worst row; empty: it may, or there is none
     checkpoint: Path | None = None  # what the run could be resumed from

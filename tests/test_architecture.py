@@ -20,16 +20,16 @@ SOURCES = {
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
     0: ["errors", "types", "clock", "database"],
-    1: ["config", "study_config", "writer", "canvas", "bundle"],
+    1: ["config", "study_config", "writer", "canvas", "bundle", "graph"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space"],
     3: ["data.columns", "data.raw", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
         "data.preprocess", "data.cache", "data.prepared",
-        "losses", "optim", "metrics", "importance",
+        "losses", "optim", "metrics", "importance", "calibration",
         "networks.activations", "networks.initializers", "networks.embeddings", "networks.dropout",
         "networks.mlp", "networks"],
-    4: ["data.datamodule", "module", "loop", "progress", "evaluate"],
+    4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export"],
     5: ["sending", "tracking", "ui"],
-    6: ["record", "fitting"],
+    6: ["record", "delivery", "fitting"],
     7: ["train"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
@@ -84,6 +84,7 @@ ALONGSIDE = {
     "loop": ["data.datamodule", "module"],
     "progress": ["loop"],
     "evaluate": ["data.datamodule", "module"],
+    "delivery": ["record"],
     "ui": ["tracking"],
     "__main__": ["cli"],
 }
@@ -167,6 +168,7 @@ def test_a_module_imports_lower_ranks_only(module: str) -> None:
                 )
             },
         ),
+        ("onnx", {"graph"}),
         ("onnxruntime", {"bundle"}),
         ("hydra", {"compose"}),
         ("omegaconf", {"compose"}),
