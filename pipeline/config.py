@@ -491,6 +491,13 @@ class Trainer(Section):
         return self
 
 
+# ---------------------------------------------------------------- predict
+class Predict(Section):
+    """What a trained model's answers come with: sets of classes or intervals, made on the validation rows."""
+
+    coverage: Fraction = Field(description="share of rows whose set or interval is to hold the truth")
+
+
 # ---------------------------------------------------------------- tracking
 class TrackingSection(Section):
     """Where a run writes."""
@@ -534,6 +541,7 @@ class Config(Section):
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: Trainer
+    predict: Predict
     tracking: Tracking
 
 

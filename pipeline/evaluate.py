@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.calibration import Calibration, calibrate, fit_temperature, measure
 from pipeline.data.datamodule import TableDataModule
 from pipeline.importance import Importance, permutation_importance
 from pipeline.losses import LossFunction
-from pipeline.metrics import bootstrap
+from pipeline.metrics import bootstrap, compute_metrics
 from pipeline.module import predictions, run_network
-from pipeline.types import Arrays, Interval
+from pipeline.types import Arrays, Interval, Task
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,20 @@ class Evaluation:
     prediction: np.ndarray
     metrics: dict[str, Interval]
     importance: Importance
+    calibration: Calibration
+    trust: dict[str, float]  # coverage and mean size of sets or intervals, and what calibrated probabilities reach
 
 
-def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, seed: int) -> Evaluation:
-    """Evaluate a network on the test rows of `data`."""
-    scale = {"center": data.preprocessor.target_center_, "scale": data.preprocessor.target_scale_}
-    y = data.targets(data.splits.test)
-    prediction = predictions(run_network(network, data.test), data.table.task, **scale)
+def evaluate(
+    network: nn.Module, loss: LossFunction, data: TableDataModule, *, seed: int, coverage: float
+) -> Evaluation:
+    """Evaluate a network on the test rows of `data`, and its calibration, which the validation rows give.
+
+    Prediction and metrics are the network's own; a bundle answers with the calibrated ones.
+    """
+    y, outputs = data.targets(data.splits.test), run_network(network, data.test)
+    prediction = predict(outputs, data)
+    calibration = calibrated_on(data.targets(data.splits.val), run_network(network, data.val), data, coverage)
 
     def mean_loss(arrays: Arrays) -> float:
         with torch.inference_mode():
@@ -42,7 +50,30 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
         prediction=prediction,
         metrics=bootstrap(data.table.task, y, prediction, seed=seed),
         importance=permutation_importance(mean_loss, data.test, data.preprocessor.sources(), seed=seed),
+        calibration=calibration,
+        trust=_trust(data.table.task, y, predict(outputs, data, calibration.temperature), calibration),
     )
+
+
+def predict(outputs: torch.Tensor, data: TableDataModule, temperature: float = 1.0) -> np.ndarray:
+    """What outputs (N, K, C) say, calibrated where their temperature is given."""
+    scale = {"center": data.preprocessor.target_center_, "scale": data.preprocessor.target_scale_}
+    return predictions(outputs.double() / temperature, data.table.task, **scale)
+
+
+def calibrated_on(y: np.ndarray, outputs: torch.Tensor, data: TableDataModule, coverage: float) -> Calibration:
+    """The calibration that the outputs (N, K, C) on validation rows call for."""
+    task = data.table.task
+    temperature = 1.0 if task == "regression" else fit_temperature(outputs.double().numpy(), y)
+    return calibrate(task, y, predict(outputs, data, temperature), coverage, temperature)
+
+
+def _trust(task: Task, y: np.ndarray, prediction: np.ndarray, calibration: Calibration) -> dict[str, float]:
+    measured = measure(task, y, prediction, calibration)
+    if task == "regression":
+        return measured
+    reached = compute_metrics(task, y, prediction)
+    return measured | {f"{name}_calibrated": reached[name] for name in ("log_loss", "ece")}
 
 
 def predictions_parquet(

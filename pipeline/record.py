@@ -21,7 +21,7 @@ from pipeline.sending import Dataset
 from pipeline.tracking import Tracker, config_file
 from pipeline.types import Result, Table
 
-PACKAGES = ("torch", "pytorch-lightning", "mlflow", "scikit-learn", "numpy", "pandas")
+PACKAGES = ("torch", "pytorch-lightning", "mlflow", "scikit-learn", "numpy", "pandas", "onnx", "onnxruntime")
 
 
 def run_name(config: Config) -> str:
@@ -52,7 +52,7 @@ def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_p
     columns = tuple((str(name), _mlflow_type(str(kind))) for name, kind in table.frame.dtypes.items())
     tracker.datasets(
         [
-            Dataset(table.name, _split_digest(table, rows), table.source, columns, len(rows), context)
+            Dataset(table.name, split_digest(table, rows), table.source, columns, len(rows), context)
             for rows, context in zip(data.splits, ("training", "validation", "test"), strict=True)
         ]
     )
@@ -91,6 +91,7 @@ def record_end(
     tracker.file("predictions/test.parquet", parquet)
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
         tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
+    tracker.metrics({f"test/{name}": value for name, value in result.trust.items()})
     at_best = {f"val_best/{name.removeprefix('val/')}": value for name, value in result.val.items()}
     tracker.metrics(at_best | {"best_epoch": result.best_epoch})
     tracker.tags({"status": result.status.lower(), "mlflow.note.content": _run_note(config, table, result)})
@@ -108,7 +109,7 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
     return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows])
 
 
-def _split_digest(table: Table, rows: np.ndarray) -> str:
+def split_digest(table: Table, rows: np.ndarray) -> str:
     """A digest of which rows of which table, 32 hex digits: runs with the same one can be compared."""
     return hashlib.blake2b(table.digest.encode() + rows.tobytes(), digest_size=16).hexdigest()
 
@@ -122,14 +123,18 @@ def _mlflow_type(kind: str) -> str:
 
 def _provenance() -> dict[str, str]:
     """Where the run comes from: user, command, git commit and state, package versions."""
-    tags = _versions() | {"mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    tags = {f"version.{package}": number for package, number in versions().items()} | {
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
+    }
     tags["mlflow.source.name"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return tags | _git()
 
 
 @cache
-def _versions() -> dict[str, str]:
-    return {f"version.{package}": version(package) for package in PACKAGES}
+def versions() -> dict[str, str]:
+    """Versions of the packages that a run's numbers come from."""
+    return {package: version(package) for package in PACKAGES}
 
 
 def _git() -> dict[str, str]:

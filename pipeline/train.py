@@ -12,6 +12,7 @@ from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
+from pipeline.delivery import deliver
 from pipeline.evaluate import evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
@@ -70,10 +71,13 @@ def train(
         with clock.part("evaluation"):
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
-            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
+            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed, coverage=config.predict.coverage)
         result = _result(fitted, n_params=n_params, seconds=clock.total())
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         result = replace(result, test=evaluation.metrics, y=evaluation.y, prediction=evaluation.prediction)
+        result = replace(result, trust=evaluation.trust)
+        with clock.part("bundle"):
+            result = replace(result, fault=deliver(tracker, config, data, network, evaluation, result))
         with clock.part("report"):
             record_end(tracker, config, data, fitted.rows, evaluation, result)
         with clock.part("tracking"):

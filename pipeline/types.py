@@ -29,6 +29,7 @@ class Table:
     targets: pd.DataFrame
     task: Task
     classes: tuple[str, ...]  # labels as text, sorted as the data sorts them; empty for regression
+    labels: tuple[str | int | float | bool, ...] = ()  # the classes as the data has them
     group: pd.Series | None = None
     time: pd.Series | None = None
     n_given_test: int = 0
@@ -126,4 +127,6 @@ class Result:
     test: Mapping[str, Interval] = field(default_factory=dict)
     y: np.ndarray | None = None  # of the test rows, as metrics take them
     prediction: np.ndarray | None = None
+    trust: Mapping[str, float] = field(default_factory=dict)  # coverage and mean size of sets or intervals on test rows
+    fault: str = ""  # why the run's bundle must not be used, with the worst row; empty: it may, or there is none
     checkpoint: Path | None = None  # what the run could be resumed from

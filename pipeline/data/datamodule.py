@@ -1,6 +1,6 @@
 """The LightningDataModule: a table read, split, prepared, and handed to training in shuffled blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import NamedTuple
 
@@ -91,11 +91,13 @@ class TableDataModule(pl.LightningDataModule):
     Attributes, after `setup`:
         table, splits, preprocessor, features: the parts.
         train, val, test: prepared `Arrays`.
+        sample: some test rows as they were read, see `Prepared`.
     """
 
     table: Table
     splits: Splits
     preprocessor: Preprocessor
+    sample: Mapping[str, np.ndarray]
     features: Features
 
     def __init__(self, config: Config, prepared: Prepared | None = None) -> None:
@@ -109,7 +111,7 @@ class TableDataModule(pl.LightningDataModule):
         prepared = self._prepared or prepare(self.config)
         self.table, self.splits, self.preprocessor = prepared.table, prepared.splits, prepared.preprocessor
         self.train, self.val, self.test = prepared.train, prepared.val, prepared.test
-        self.features = self.preprocessor.features_
+        self.sample, self.features = prepared.sample, self.preprocessor.features_
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Targets of `rows` as metrics take them: codes (N,), or values (N, T) in the target's own unit."""

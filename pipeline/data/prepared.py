@@ -18,6 +18,7 @@ from pipeline.config import Config, FileSection
 from pipeline.data import cache
 from pipeline.data.files import release_memory
 from pipeline.data.preprocess import Preprocessor
+from pipeline.data.raw import raw_values, sampled
 from pipeline.data.sources import FeatureColumns, address_of, digest_of_files, load_table, name_of
 from pipeline.data.splits import split_table
 from pipeline.types import Arrays, Splits, Table
@@ -28,7 +29,10 @@ PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 
 @dataclass(frozen=True)
 class Prepared:
-    """The parts of a table that training needs; `table.frame` has no rows any more."""
+    """The parts of a table that training needs; `table.frame` has no rows any more.
+
+    `sample` has some test rows as they were read: those at the positions `raw.sampled`, as a bundle takes them.
+    """
 
     table: Table
     splits: Splits
@@ -36,6 +40,7 @@ class Prepared:
     train: Arrays
     val: Arrays
     test: Arrays
+    sample: Mapping[str, np.ndarray]
 
 
 def prepare(config: Config) -> Prepared:
@@ -71,14 +76,25 @@ def _make(config: Config, digest: str) -> cache.Entry:
     release_memory()  # of what parsing took
     splits = split_table(table, config.data)
     preprocessor = Preprocessor(config.preprocess)
-    num, cat, y = preprocessor.fit_transform(columns.names, columns.take, table, splits)
+    sample: dict[str, np.ndarray] = {}
+
+    def take(name: str, rows: np.ndarray) -> pd.Series:
+        column, n_test = columns.take(name, rows), len(splits.test)
+        sample[name] = raw_values(column.iloc[len(rows) - n_test + sampled(n_test)])
+        return column
+
+    num, cat, y = preprocessor.fit_transform(columns.names, take, table, splits)
+    numbers = [name for name, values in sample.items() if values.dtype != object]
     facts = {
         "table": _facts_of(table, columns),
         "preprocessor": preprocessor.to_dict(),
         "n_rows": [len(rows) for rows in splits],
+        "texts": {name: values.tolist() for name, values in sample.items() if values.dtype == object},
+        "numbers": numbers,
     }
+    figures = np.array([sample[name] for name in numbers]).reshape(-1, len(sampled(len(splits.test))))
     rows, targets = np.concatenate(splits), table.targets.to_numpy()
-    return cache.Entry({"num": num, "cat": cat, "y": y, "rows": rows, "targets": targets}, facts)
+    return cache.Entry({"num": num, "cat": cat, "y": y, "rows": rows, "targets": targets, "sample": figures}, facts)
 
 
 def _facts_of(table: Table, columns: FeatureColumns) -> dict[str, Any]:
@@ -87,6 +103,7 @@ def _facts_of(table: Table, columns: FeatureColumns) -> dict[str, Any]:
         "digest": table.digest,
         "task": table.task,
         "classes": table.classes,
+        "labels": table.labels,
         "n_given_test": table.n_given_test,
         "notes": [*table.notes, *chain(*(columns.notes[name] for name in columns.names))],
         "columns": {name: columns.kinds[name] for name in columns.names},
@@ -108,14 +125,22 @@ def _read(config: Config, arrays: Mapping[str, np.ndarray], facts: Mapping[str, 
             name=name_of(data),
             frame=pd.DataFrame({name: pd.Series(dtype=_dtype(kind)) for name, kind in columns.items()}),
             targets=pd.DataFrame(arrays["targets"], columns=names, copy=False),
-            **given | {field: tuple(given[field]) for field in ("classes", "notes")},
+            **given | {field: tuple(given[field]) for field in ("classes", "labels", "notes")},
         ),
         splits=splits,
         preprocessor=Preprocessor.from_dict(facts["preprocessor"]),
         train=Arrays(*train),
         val=Arrays(*val),
         test=Arrays(*test),
+        sample=_sample(arrays["sample"], facts),
     )
+
+
+def _sample(figures: np.ndarray, facts: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The test rows kept as they were read, in the table's order."""
+    texts = {name: np.array(values, dtype=object) for name, values in facts["texts"].items()}
+    found = texts | dict(zip(facts["numbers"], figures, strict=True))
+    return {name: found[name] for name in facts["table"]["columns"]}
 
 
 def _dtype(kind: str) -> Any:  # what pandas calls a dtype

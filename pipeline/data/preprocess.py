@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
+from pipeline.bundle import Column
 from pipeline.config import Preprocess
 from pipeline.data.columns import as_moments, as_numbers, is_datetime, is_number, row_of, text_codes
+from pipeline.data.raw import EPOCH, describe_categories, describe_numbers, raw_values
 from pipeline.data.scaling import Scaling, fit_scaling, median, scaling_from_dict
 from pipeline.errors import DataError
 from pipeline.types import Features, Splits, Stacked, Table
 
-EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("s")  # the nanoseconds that are the default end in 2262
 THREADS = min(2, os.cpu_count() or 1)  # each holds a column in full precision, and copies, beside those prepared
 SCALED_ROWS = 2**15  # at a time: they stay in a processor's cache
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
@@ -114,12 +115,14 @@ def numbers_of(column: pd.Series, part: str | None = None) -> np.ndarray:
 
 # ---------------------------------------------------------------- the whole table
 Learned = tuple[Number | Category, Encoded]
+Looked = tuple[Column, list[Learned]]  # at a raw column
 
 
 class Preprocessor:
     """Learns from the training rows how columns become arrays, then applies it to any rows.
 
     Attributes:
+        columns_: what each raw column holds, in the table's order.
         numbers_: the continuous columns, in the order of the first columns of `num`.
         categories_: the categorical columns kept.
         dropped_: names of columns that are the same in every training row, rare levels taken as one.
@@ -143,13 +146,15 @@ class Preprocessor:
         """
         rows = np.concatenate(splits)
 
-        def learn(name: str) -> list[Learned]:
+        def learn(name: str) -> Looked:
             return self._learn(take(name, rows), len(splits.train))
 
         with ThreadPoolExecutor(THREADS) as threads:
-            learned = sorted(chain(*threads.map(learn, names)), key=lambda pair: isinstance(pair[0], Category))
+            columns, parts = zip(*threads.map(learn, names), strict=True)
+        learned: list[Learned] = sorted(chain(*parts), key=lambda pair: isinstance(pair[0], Category))
         if not learned:
             raise DataError("no feature column varies in the training rows")
+        self.columns_: tuple[Column, ...] = columns
         self.numbers_: list[Number] = [part for part, _ in learned if isinstance(part, Number)]
         self.categories_: list[Category] = [part for part, _ in learned if isinstance(part, Category)]
         kept = {part.name for part, _ in learned}
@@ -208,6 +213,7 @@ class Preprocessor:
             "numbers": [vars(number) | {"scaling": number.scaling.to_dict()} for number in self.numbers_],
             "categories": [vars(category) | {"levels": list(category.levels)} for category in self.categories_],
             "dropped": self.dropped_,
+            "columns": [vars(column) | {"levels": list(column.levels)} for column in self.columns_],
             "features": asdict(self._fitted()),
             "target_center": self.target_center_.tolist(),
             "target_scale": self.target_scale_.tolist(),
@@ -224,6 +230,7 @@ class Preprocessor:
             Category(**category | {"levels": tuple(category["levels"])}) for category in given["categories"]
         ]
         made.dropped_ = list(given["dropped"])
+        made.columns_ = tuple(Column(**column | {"levels": tuple(column["levels"])}) for column in given["columns"])
         features = given["features"]
         widths = {name: tuple(features[name]) for name in ("cardinalities", "class_counts")}
         made.features_ = Features(**features | widths)
@@ -235,13 +242,14 @@ class Preprocessor:
             raise RuntimeError("this Preprocessor is not fitted yet; call fit first")
         return self.features_
 
-    def _learn(self, column: pd.Series, n_train: int) -> list[Learned]:
-        """What a column becomes, learned on its first rows, and all its rows; nothing where those do not vary."""
+    def _learn(self, column: pd.Series, n_train: int) -> Looked:
+        """What a column holds and becomes, learned on its first rows, and all its rows; nothing of no variation."""
         name = str(column.name)
         if not is_number(column) and not is_datetime(column):
             return self._learn_category(name, *text_codes(column), n_train)
         parts = DATE_PARTS if is_datetime(column) else [None]
-        return [*chain(*(self._learn_number(name, part, numbers_of(column, part), n_train) for part in parts))]
+        learned = (self._learn_number(name, part, numbers_of(column, part), n_train) for part in parts)
+        return describe_numbers(column, raw_values(column.iloc[:n_train])), [*chain(*learned)]
 
     def _learn_number(self, name: str, part: str | None, x: np.ndarray, n_train: int) -> list[Learned]:
         missing = np.isnan(x[:n_train])
@@ -253,15 +261,16 @@ class Preprocessor:
         number = Number(name, part, median(seen), fit_scaling(self.config.scaling, seen), indicator)
         return [(number, number.encode_values(x))]
 
-    def _learn_category(self, name: str, codes: np.ndarray, labels: Sequence[str], n_train: int) -> list[Learned]:
+    def _learn_category(self, name: str, codes: np.ndarray, labels: Sequence[str], n_train: int) -> Looked:
         n_missing, counts = np.split(np.bincount(codes[:n_train] + 1, minlength=1 + len(labels)), [1])
         frequent = counts >= self.config.min_frequency
         levels = tuple(sorted(label for label, is_level in zip(labels, frequent, strict=True) if is_level))
         rare, missing = bool(counts[~frequent].any()), bool(n_missing.any())
+        column = describe_categories(name, codes, labels, levels, missing=missing, rare=rare)
         if len(levels) + rare + missing < 2:
-            return []
+            return column, []
         category = Category(name, levels, missing, len(levels) + missing <= self.config.max_onehot)
-        return [(category, category.encode_values(codes, labels))]
+        return column, [(category, category.encode_values(codes, labels))]
 
     def _fit_target(self, table: Table, rows: np.ndarray) -> None:
         n_targets = table.targets.shape[1]

@@ -31,7 +31,7 @@ from pipeline.data.columns import (
     text_codes,
 )
 from pipeline.data.files import file_digest, open_file, release_memory
-from pipeline.data.targets import encode, infer_task, require_sound_targets
+from pipeline.data.targets import encode, infer_task, labels_of, require_sound_targets
 from pipeline.errors import DataError
 from pipeline.types import Table
 
@@ -130,6 +130,7 @@ def load_table(data: Data, digest: str = "") -> tuple[Table, FeatureColumns]:
         targets=encode(targets, task, classes),
         task=task,
         classes=classes,
+        labels=labels_of(targets.iloc[:, 0], classes),
         group=held[data.group] if data.group else None,
         time=held[data.time] if data.time else None,
         n_given_test=raw.n_given_test,

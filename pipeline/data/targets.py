@@ -81,6 +81,15 @@ def _classes(column: pd.Series) -> tuple[str, ...]:
     return tuple(labels.iloc[np.argsort(labels if numbers.isna().any() else numbers, kind="stable")])
 
 
+def labels_of(column: pd.Series, classes: Sequence[str]) -> tuple[str | int | float | bool, ...]:
+    """The classes as the target has them: whole numbers, numbers, booleans or text."""
+    if pd.api.types.is_bool_dtype(column):
+        return tuple(label == "True" for label in classes)
+    if not is_number(column):
+        return tuple(classes)
+    return tuple(map(int if pd.api.types.is_integer_dtype(column) else float, classes))
+
+
 def _regression_note(targets: pd.DataFrame, asked: str) -> str:
     for name, column in targets.items():
         if as_numbers(column).nunique() < 2:

@@ -20,6 +20,7 @@ MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not wha
     "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures", "refit_seeds",
     "ensemble",
 }  # fmt: skip
+NOT_SEARCHED: dict[str, bool | set[str]] = {"tracking": True, "predict": True, "search": True, "study": MAY_CHANGE}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Plan:
         return load_config(self.trial_overrides(answers), self.config_dir)
 
     def identity(self, digest: str) -> dict[str, Any]:
-        """What trials must share to be comparable: everything but MAY_CHANGE, and the data's digest."""
-        values = self.config.model_dump(mode="json", exclude={"tracking": True, "search": True, "study": MAY_CHANGE})
+        """What trials must share to be comparable: everything but NOT_SEARCHED, and the data's digest."""
+        values = self.config.model_dump(mode="json", exclude=NOT_SEARCHED)
         space = {path: part.model_dump(mode="json") for path, part in self.space.items()}
         values |= {"search": {"space": space}, "digest of the data": digest}
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
