@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.config import Config
-    from pipeline.types import Result
 
 STARTED = time.perf_counter()
 
@@ -70,7 +69,9 @@ def train(
     bars = [ProgressReport(console, monitor=config.trainer.monitor)] if is_first else []
     result = run(config, bars, resume=resume, import_seconds=time.perf_counter() - STARTED)
     if is_first:
-        _show(console, config, result)
+        from pipeline.closing import show_result
+
+        show_result(config, result, _program())
         if result.status == "KILLED":
             raise typer.Exit(130)
 
@@ -139,6 +140,59 @@ def ui(
     from pipeline.ui import serve_ui
 
     serve_ui(_load(overrides).tracking.root, port, announce=typer.echo)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a run's id, models:/NAME@ALIAS, a name, or a folder")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV or Parquet; - for CSV on standard input")],
+    output: Annotated[str, typer.Option("-o", "--output", help="CSV or Parquet; - for standard output")],
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="a column of INPUT to keep; repeatable")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Score the rows of a file; those that cannot be scored are listed in OUTPUT.errors.csv."""
+    from pipeline.bundle import Bundle
+    from pipeline.registry import bundle_folder
+    from pipeline.scoring import counting, score
+
+    bundle = Bundle.load(bundle_folder(_load(overrides).tracking.root, model))
+    with counting(_console()) as progress:
+        done = score(bundle, source, output, keep=keep or [], progress=progress)
+    if done.errors is not None:
+        _say_errors(f"{done.n_faulty} of {done.n_rows} rows could not be scored; see {done.errors}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def register(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="id of a finished run")],
+    overrides: Overrides = None,
+) -> None:
+    """Enter a run's model in the registry; it becomes champion where it is better on the same test rows."""
+    from pipeline.registry import register as enter
+
+    typer.echo(enter(_load(overrides).tracking.root, run).line)
+
+
+@app.command()
+def models(overrides: Overrides = None) -> None:
+    """List the registered models: versions, champions and challengers, test metric, run."""
+    from rich.table import Table
+
+    from pipeline.registry import models as registered
+
+    rows = registered(_load(overrides).tracking.root)
+    if not rows:
+        typer.echo("no model is registered yet; `pipeline train` does it at its end")
+        return
+    table = Table()
+    for heading in rows[0]:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    _out().print(table)
 
 
 @app.command()
@@ -233,11 +287,15 @@ def _program() -> str:
     return "python -m pipeline" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
 
 
-def _say_lines(*lines: str) -> None:
+def _out() -> "Console":
     from rich.console import Console
 
+    return Console(highlight=False)
+
+
+def _say_lines(*lines: str) -> None:
     for line in lines:
-        Console(highlight=False).print(line, soft_wrap=True, markup=False)
+        _out().print(line, soft_wrap=True, markup=False)
 
 
 def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:
@@ -254,30 +312,3 @@ def _open_dashboard(overrides: list[str], config_dir: Path | None, port: int) ->
     from pipeline.studies.plan import make_plan
 
     serve_dashboard(make_plan(overrides, config_dir), port, announce=typer.echo)
-
-
-def _show(console: "Console", config: "Config", result: "Result") -> None:
-    """The closing table: test metrics with intervals, time, where to look."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
-    from pipeline.tracking import root_override
-
-    root = root_override(config.tracking.root)
-    labels = CLASSIFICATION | REGRESSION
-    table = Table(title=f"{result.run_name}: test", title_justify="left")
-    for heading in ("metric", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name, (value, low, high) in result.test.items():
-        table.add_row(labels[name].label, shown(value), f"{shown(low)} to {shown(high)}")
-    out = Console(highlight=False)
-    out.print(table)
-    out.print(
-        f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
-    )
-    program = _program()
-    if result.status == "KILLED" and result.run_id:
-        out.print(f"stopped early; go on with: {program} train --resume {result.run_id}{root}", soft_wrap=True)
-    if result.run_id:
-        out.print(f"run {result.run_id}; look at it with: {program} ui{root}", soft_wrap=True)

@@ -14,6 +14,7 @@ from pipeline.data.raw import sampled
 from pipeline.errors import first_line
 from pipeline.evaluate import Evaluation, predict
 from pipeline.export import export_model
+from pipeline.flavor import model_files
 from pipeline.module import run_network
 from pipeline.record import split_digest, versions
 from pipeline.tracking import Tracker
@@ -34,11 +35,12 @@ def deliver(
     """
     if not tracker.run_id:
         return ""  # nobody keeps it
+    tracker.tags({"test_digest": split_digest(data.table, data.splits.test)})
     try:
         schema = _schema(config, data, evaluation, result)
         files = bundle_files(schema, export_model(network, data.preprocessor, evaluation.calibration))
-        for name, content in files.items():
-            tracker.file(f"bundle/{name}", content)
+        for name, content in model_files(schema, files).items():
+            tracker.file(name, content)
         fault = compare(Bundle.of(files, "of this run"), data, network, evaluation.calibration.temperature)
     except Exception as error:  # of torch's exporter, onnx or onnxruntime: they have many
         fault = f"the bundle cannot be made: {type(error).__name__}: {first_line(error)}"

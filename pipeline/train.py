@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -13,12 +14,13 @@ from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import Evaluation, evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
 from pipeline.module import TableModule
 from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
+from pipeline.registry import register
 from pipeline.tracking import Tracker, checkpoint_file, start_run
 from pipeline.types import Result
 
@@ -72,10 +74,7 @@ def train(
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
             evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed, coverage=config.predict.coverage)
-        result = _result(fitted, n_params=n_params, seconds=clock.total())
-        result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
-        result = replace(result, test=evaluation.metrics, y=evaluation.y, prediction=evaluation.prediction)
-        result = replace(result, trust=evaluation.trust)
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, tracker, file)
         with clock.part("bundle"):
             result = replace(result, fault=deliver(tracker, config, data, network, evaluation, result))
         with clock.part("report"):
@@ -83,9 +82,17 @@ def train(
         with clock.part("tracking"):
             tracker.metrics({f"time/{part}": seconds for part, seconds in clock.seconds.items()})
             tracker.end(result.status)
+            result = replace(result, registered=_register(config, result) if parent is None else "")
     if overhead := clock.overhead():
         logger.info(overhead)
     return replace(result, seconds=clock.total())
+
+
+def _register(config: Config, result: Result) -> str:
+    """Enter a sound model in the registry; what became of it, in a line."""
+    if not result.run_id or result.status == "KILLED" or result.fault:
+        return ""
+    return register(config.tracking.root, result.run_id).line
 
 
 def try_out(config: Config, callbacks: Sequence[pl.Callback] = (), prepared: Prepared | None = None) -> Result:
@@ -140,6 +147,20 @@ def _say(data: TableDataModule) -> None:
         logger.warning("left out, nothing to learn from (%s): %s", why, ", ".join(preprocessor.dropped_))
     sizes = " / ".join(str(len(rows)) for rows in data.splits)
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
+
+
+def _tested(result: Result, evaluation: Evaluation, tracker: Tracker, file: Path) -> Result:
+    """The result of a run that was evaluated and tracked."""
+    return replace(
+        result,
+        run_id=tracker.run_id,
+        run_name=tracker.run_name,
+        test=evaluation.metrics,
+        y=evaluation.y,
+        prediction=evaluation.prediction,
+        trust=evaluation.trust,
+        checkpoint=file,
+    )
 
 
 def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:

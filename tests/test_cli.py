@@ -32,10 +32,10 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert (done.code, done.err) == (0, "")
     commands = [line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["train", "study", "config", "options", "ui", "sync"]
+    assert commands == ["train", "study", "config", "options", "ui", "register", "models", "sync"]
 
 
-@pytest.mark.parametrize("command", ["train", "study", "config", "options", "ui", "sync"])
+@pytest.mark.parametrize("command", ["train", "study", "config", "options", "ui", "register", "models", "sync"])
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.compose import to_yaml
 from pipeline.config import Config, NoTracking
 from pipeline.errors import ConfigError, DataError
+from pipeline.registry import register
 from pipeline.space import grid, nearest
 from pipeline.studies.figures import study_figures
 from pipeline.studies.jobs import Ended, Probe, Probed, Run
@@ -208,6 +209,8 @@ def _close(plan: Plan, study: optuna.Study, tracker: Tracker, pool: Pool, probed
         tracker.file("best.yaml", text.encode())
         comparison = _winner(plan, study, summary, best, pool, probed, tracker.run_id)
         lines += comparison.lines() if comparison else []
+        if comparison and comparison.run_id:
+            lines.append(register(plan.config.tracking.root, comparison.run_id).line)
         lines.append(f"best settings: pipeline train --config {file}")
     _artifacts(plan, study, tracker)
     tracker.tags({"status": "finished", "mlflow.note.content": "\n\n".join(lines)})

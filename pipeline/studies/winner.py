@@ -28,6 +28,7 @@ class Comparison:
     gain: Interval  # how much better the best is, positive where it is; paired over the test rows
     ensemble: float | None = None  # the metric of the averaged predictions of the best trials
     n_members: int = 0
+    run_id: str = ""  # of the best settings with the first seed, where their model may be used
 
     def lines(self) -> list[str]:
         """What is to be said of it."""
@@ -110,6 +111,7 @@ def compare(
         gain=gain if higher else Interval(-gain.value, -gain.high, -gain.low),
         ensemble=float(function(y, averaged, once)[0]) if averaged is not None else None,
         n_members=len(members),
+        run_id="" if refits["best"][0].fault else refits["best"][0].run_id,
     )
 
 

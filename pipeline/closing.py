@@ -1,0 +1,50 @@
+"""What a terminal shows when a run is over: test metrics with intervals, the model, where to look."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import Config
+from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
+from pipeline.tracking import root_override
+from pipeline.types import Result
+
+
+def show_result(config: Config, result: Result, program: str) -> None:
+    """Print the closing table and the lines under it; `program` is how the command is typed."""
+    out = Console(highlight=False)
+    out.print(_table(result))
+    for line in _lines(config, result, program):
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def _table(result: Result) -> Table:
+    labels = CLASSIFICATION | REGRESSION
+    table = Table(title=f"{result.run_name}: test", title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, (value, low, high) in result.test.items():
+        table.add_row(labels[name].label, shown(value), f"{shown(low)} to {shown(high)}")
+    return table
+
+
+def _lines(config: Config, result: Result, program: str) -> Iterator[str]:
+    root = root_override(config.tracking.root)
+    yield _trust(result, config.predict.coverage)
+    yield f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
+    if result.registered:
+        yield result.registered
+    if result.status == "KILLED" and result.run_id:
+        yield f"stopped early; go on with: {program} train --resume {result.run_id}{root}"
+    if result.run_id:
+        yield f"run {result.run_id}; look at it with: {program} ui{root}"
+
+
+def _trust(result: Result, asked: float) -> str:
+    """What prediction sets or intervals do on the test rows."""
+    measured = result.trust
+    covered = f"hold the truth in {measured['coverage']:.1%} of the test rows ({asked:.0%} asked)"
+    if "mean_set_size" in measured:
+        return f"prediction sets {covered}, {shown(measured['mean_set_size'])} classes each on average"
+    return f"prediction intervals {covered}, {shown(measured['mean_interval_width'])} wide on average"
