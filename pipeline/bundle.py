@@ -95,6 +95,7 @@ class Bundle:
 
     def __init__(self, schema: Schema, session: "InferenceSession") -> None:
         self.schema, self._session = schema, session
+        self._used = [given.name for given in session.get_inputs()]  # a column that never varied is not
         self._step = max(1, CELLS // max(1, len(schema.columns)))
 
     @classmethod
@@ -115,14 +116,14 @@ class Bundle:
 
         Args:
             columns: every column of the schema: float64 of numbers (nan: missing) and of datetimes (seconds since
-                1970-01-01 UTC, in whole microseconds), objects of str of categories (MISSING: missing).
+                1970-01-01 UTC, as `seconds_of` makes them), objects of str of categories (MISSING: missing).
 
         Raises:
             BundleError: a column is absent or unknown, or they differ in length.
         """
         n_rows = self._check(columns)
         parts = [
-            self._session.run(None, {name: column[start : start + self._step] for name, column in columns.items()})
+            self._session.run(None, {name: columns[name][start : start + self._step] for name in self._used})
             for start in range(0, n_rows, self._step)
         ]
         outputs = parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -159,6 +160,16 @@ class Bundle:
         if len(lengths) != 1 or not max(lengths):
             raise BundleError(f"columns must be of one length, at least 1, got {', '.join(map(str, sorted(lengths)))}")
         return lengths.pop()
+
+
+def seconds_of(microseconds: np.ndarray) -> np.ndarray:
+    """Seconds as float64 of whole microseconds since 1970 (int64), never rounded up into the next second.
+
+    In 9999, which often stands for "never", float64 cannot tell the last microseconds of a day from the next day.
+    """
+    seconds: np.ndarray = microseconds / 1e6
+    following = microseconds // 10**6 + 1
+    return np.where(seconds < following, seconds, np.nextafter(following.astype(np.float64), -np.inf))
 
 
 def bundle_files(schema: Schema, model: bytes) -> dict[str, bytes]:

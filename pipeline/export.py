@@ -7,6 +7,7 @@ double precision, as `Preprocessor` computes, so that both give the network the 
 import io
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ FARTHEST = 1e13  # seconds from 1970, 300,000 years: more is taken as it
 
 
 def export_model(network: nn.Module, preprocessor: Preprocessor, calibration: Calibration) -> bytes:
-    """The model as a serialised ONNX graph; `network` is in evaluation mode afterwards.
+    """The model as a serialised ONNX graph.
 
     Raises:
         DataError: a category that the graph cannot tell from a missing one, or a column without a name.
@@ -39,7 +40,7 @@ def export_model(network: nn.Module, preprocessor: Preprocessor, calibration: Ca
     _require_nameable(preprocessor)
     graph = Graph(names)
     num, cat = _prepared(graph, preprocessor)
-    outputs = _network(graph, network.eval(), num, cat, preprocessor.features_)
+    outputs = _network(graph, network, num, cat, preprocessor.features_)
     _answers(graph, graph.cast(outputs, DOUBLE), preprocessor, calibration)
     return graph.serialised(OPSET)
 
@@ -221,11 +222,10 @@ def _onehot(graph: Graph, categories: Sequence[Category]) -> str:
 
 # ---------------------------------------------------------------- network and answers
 def _network(graph: Graph, network: nn.Module, num: str, cat: str, features: Features) -> str:
-    """Outputs (N, K, C) of the network, as torch writes it."""
-    weight = next(network.parameters())
+    """Outputs (N, K, C) of the network as torch writes it; float32, as onnxruntime lacks activations in float64."""
     rows = 2  # any number: the axis is free
     inputs = {
-        "num": torch.zeros(rows, features.n_num, dtype=weight.dtype),
+        "num": torch.zeros(rows, features.n_num),
         "cat": torch.zeros(rows, len(features.cardinalities), dtype=torch.int64),
     }
     buffer = io.BytesIO()
@@ -233,11 +233,10 @@ def _network(graph: Graph, network: nn.Module, num: str, cat: str, features: Fea
     with warnings.catch_warnings():  # its successor needs onnxscript and takes 40 times as long
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network, tuple(inputs.values()), buffer,  # type: ignore[arg-type]  # it does write to a buffer
+            deepcopy(network).float().eval(), tuple(inputs.values()), buffer,  # type: ignore[arg-type]  # it does write to a buffer
             input_names=list(inputs), output_names=["outputs"], dynamic_axes=free,
             opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    num = graph.cast(num, DOUBLE) if weight.dtype == torch.float64 else num
     return graph.inlined(buffer.getvalue(), {"num": num, "cat": cat})
 
 

@@ -34,7 +34,8 @@ def decoded(column: pd.Series) -> pd.Series:
     """A column with its text, if it holds any, as pandas has it."""
     if not is_coded(column):
         return column
-    return pd.Series(pa.array(column.array).cast(pa.string()).to_pandas(), column.index, name=column.name)
+    text = pa.array(column.array).cast(pa.string()).to_pandas()
+    return pd.Series(text.array, column.index, name=column.name)
 
 
 def kind_of(column: pd.Series) -> str:

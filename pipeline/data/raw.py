@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.bundle import MISSING, Column
+from pipeline.bundle import MISSING, Column, seconds_of
 from pipeline.data.columns import as_moments, as_numbers, decoded, is_datetime, is_number, text_codes
 
 EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("s")  # the nanoseconds that are the default end in 2262
-MICROSECOND = pd.Timedelta(microseconds=1)
 SAMPLED_ROWS = 256  # test rows kept as they were read: a bundle is compared with its network on them
 
 
@@ -18,9 +17,8 @@ def raw_values(column: pd.Series) -> np.ndarray:
     if is_number(column):
         return as_numbers(column).to_numpy(dtype=np.float64, na_value=np.nan)
     if is_datetime(column):  # whole microseconds: nanoseconds before midnight would round to midnight
-        passed = (as_moments(column) - EPOCH) // MICROSECOND
-        seconds: np.ndarray = passed.to_numpy(dtype=np.float64, na_value=np.nan) / 1e6
-        return seconds
+        passed = (as_moments(column) - EPOCH).to_numpy().astype("timedelta64[us]")
+        return np.where(np.isnat(passed), np.nan, seconds_of(passed.astype(np.int64)))
     codes, labels = text_codes(decoded(column))  # of a few rows, not every text of the column
     texts: np.ndarray = np.array([*labels, MISSING], dtype=object)[codes]  # −1, missing, takes the last
     return texts

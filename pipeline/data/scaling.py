@@ -9,7 +9,7 @@ import numpy as np
 
 SMOOTH_BOUND = 3.0  # RealMLP, Holzmüller et al. 2024, section 3: f(x) = x / sqrt(1 + (x/3)²)
 LARGEST = 1e6  # a scaled value beyond it is taken as it, so that no sum in float32 overflows
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+LARGEST_UNSCALED = 1e30  # the same of a value taken as read, which may well be beyond a million
 SMALLEST_QUANTILE = 1e-290  # nearer to 0 it is taken as 0: slopes between neighbours stay finite
 N_QUANTILES = 1000  # as scikit-learn's QuantileTransformer
 SCORE_BOUND = 1e-7  # ranks are kept this far from 0 and 1, where the normal scores are infinite
@@ -63,7 +63,7 @@ def scaling_from_dict(given: Mapping[str, Any]) -> Scaling:
 def fit_scaling(kind: str, x: np.ndarray) -> Scaling:
     """The scaling `kind` learned on training values x (N,), none missing."""
     if kind == "none":
-        return Affine(0.0, 1.0, bound=LARGEST_FLOAT32)
+        return Affine(0.0, 1.0, bound=LARGEST_UNSCALED)
     unit = unit_of(x)
     if kind == "quantile":
         return _fit_quantiles(x / unit, unit)
