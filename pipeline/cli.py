@@ -166,6 +166,30 @@ def predict(
 
 
 @app.command()
+def serve(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="as for predict; the champion by default")
+    ] = None,
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    token_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="environment variable with the token that requests need")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="serve a new champion as soon as there is one")] = False,
+) -> None:
+    """Serve a model over HTTP, with a page for people."""
+    from pipeline.serving.finding import marker, resolver
+    from pipeline.serving.run import serve as run
+
+    model, overrides = _model_or_override(model, overrides or [])
+    config = _load(overrides)
+    root = config.tracking.root
+    seen = marker(root, model) if watch else None
+    run(resolver(root, model), config.serve, host=host, port=port, token_env=token_env, watch=seen, announce=typer.echo)
+
+
+@app.command()
 def register(
     run: Annotated[str, typer.Argument(metavar="RUN", help="id of a finished run")],
     overrides: Overrides = None,
@@ -233,6 +257,11 @@ def _quick_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _model_or_override(model: str | None, overrides: list[str]) -> tuple[str | None, list[str]]:
+    """A first word with `=` in it is an override, as no model is called so."""
+    return (None, [model, *overrides]) if model and "=" in model else (model, overrides)
 
 
 def _load(overrides: list[str] | None, config_dir: Path | None = None) -> "Config":

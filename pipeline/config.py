@@ -498,6 +498,19 @@ class Predict(Section):
     coverage: Fraction = Field(description="share of rows whose set or interval is to hold the truth")
 
 
+# ---------------------------------------------------------------- serve
+class Serve(Section):
+    """How strict and how patient the server is."""
+
+    unknown: Literal["reject", "impute"] = Field(
+        description="missing values where training had none, categories never seen, further columns: errors, or filled "
+        "in, taken as rare ones, left out"
+    )
+    max_megabytes: Annotated[Number, Field(gt=0)] = Field(description="size of a request, at most")
+    max_rows: Annotated[Whole, Field(ge=1)] = Field(description="rows of a request, at most")
+    timeout: Annotated[Number, Field(gt=0)] = Field(description="seconds for a request, at most")
+
+
 # ---------------------------------------------------------------- tracking
 class TrackingSection(Section):
     """Where a run writes."""
@@ -542,6 +555,7 @@ class Config(Section):
     scheduler: Scheduler
     trainer: Trainer
     predict: Predict
+    serve: Serve
     tracking: Tracking
 
 

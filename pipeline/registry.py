@@ -257,3 +257,16 @@ def _connect(root: str) -> "MlflowClient":
     if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
         raise BundleError(f"there are no runs under {root} yet; train first: pipeline train data=csv data.path=FILE …")
     return connect(root)
+
+
+def main(root: str, model: str | None = None) -> None:
+    """Print the folder of a model; a mistake is one line and exit code 2."""
+    import sys
+
+    from pipeline.errors import PipelineError
+
+    try:
+        sys.stdout.write(str(bundle_folder(root, model)))
+    except PipelineError as error:
+        sys.stderr.write(str(error))
+        raise SystemExit(2) from error

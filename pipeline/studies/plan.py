@@ -20,7 +20,9 @@ MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not wha
     "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures", "refit_seeds",
     "ensemble",
 }  # fmt: skip
-NOT_SEARCHED: dict[str, bool | set[str]] = {"tracking": True, "predict": True, "search": True, "study": MAY_CHANGE}
+NOT_SEARCHED: dict[str, bool | set[str]] = {
+    "tracking": True, "predict": True, "serve": True, "search": True, "study": MAY_CHANGE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
