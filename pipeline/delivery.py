@@ -9,7 +9,6 @@ import numpy as np
 from torch import nn
 
 from pipeline.bundle import Bundle, Schema, bundle_files
-from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.raw import sampled
 from pipeline.errors import first_line
@@ -27,9 +26,7 @@ SHOWN_COLUMNS = 12  # of the worst row in a message
 logger = logging.getLogger(__name__)
 
 
-def deliver(
-    tracker: Tracker, config: Config, data: TableDataModule, network: nn.Module, evaluation: Evaluation, result: Result
-) -> str:
+def deliver(tracker: Tracker, data: TableDataModule, network: nn.Module, evaluation: Evaluation, result: Result) -> str:
     """Write the bundle to the run, and compare it with the network; returns why it must not be used, empty if it may.
 
     A bundle that cannot be made or used costs the run nothing else: what it trained and measured is kept.
@@ -37,7 +34,7 @@ def deliver(
     if not tracker.run_id:
         return ""  # nobody keeps it
     try:
-        schema = _schema(config, data, evaluation, result)
+        schema = _schema(data, evaluation, result)
         files = bundle_files(schema, export_model(network, data.preprocessor, evaluation.calibration))
         for name, content in files.items():
             tracker.file(f"bundle/{name}", content)
@@ -81,7 +78,7 @@ def _shown_row(sample: Mapping[str, np.ndarray], row: int) -> str:
     return ", ".join(cells) + (", …" if len(sample) > SHOWN_COLUMNS else "")
 
 
-def _schema(config: Config, data: TableDataModule, evaluation: Evaluation, result: Result) -> Schema:
+def _schema(data: TableDataModule, evaluation: Evaluation, result: Result) -> Schema:
     table = data.table
     tested = {name: interval.value for name, interval in evaluation.metrics.items()} | evaluation.trust
     metrics = dict(result.val) | {f"test/{name}": value for name, value in tested.items()}
@@ -92,7 +89,7 @@ def _schema(config: Config, data: TableDataModule, evaluation: Evaluation, resul
         targets=tuple(str(name) for name in table.targets),
         classes=table.labels,
         columns=data.preprocessor.columns_,
-        coverage=config.predict.coverage,
+        coverage=data.config.predict.coverage,
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},  # JSON has no others
         versions=versions(),
         digest=table.digest,

@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import Evaluation, evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
 from pipeline.module import TableModule
@@ -71,13 +71,11 @@ def train(
         with clock.part("evaluation"):
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
-            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed, coverage=config.predict.coverage)
-        result = _result(fitted, n_params=n_params, seconds=clock.total())
+            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation)
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
-        result = replace(result, test=evaluation.metrics, y=evaluation.y, prediction=evaluation.prediction)
-        result = replace(result, trust=evaluation.trust)
         with clock.part("bundle"):
-            result = replace(result, fault=deliver(tracker, config, data, network, evaluation, result))
+            result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
         with clock.part("report"):
             record_end(tracker, config, data, fitted.rows, evaluation, result)
         with clock.part("tracking"):
@@ -153,3 +151,7 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
         history=fitted.rows,
         seconds=seconds,
     )
+
+
+def _tested(result: Result, found: Evaluation) -> Result:
+    return replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.compose import flatten
 from pipeline.data.datamodule import TableDataModule
-from pipeline.record import _git, _mlflow_type, _split_digest, experiment_note, run_name
+from pipeline.record import _git, _mlflow_type, experiment_note, run_name, split_digest
 from tests.conftest import quick
 
 
@@ -37,12 +37,12 @@ def test_an_experiment_tells_its_data() -> None:
     assert note.startswith("**iris**: multiclass, 150 rows, 4 features, target `target`.\n\nSource: `sklearn.datasets.")
 
 
-def test_a_split_digest_names_rows_of_one_table() -> None:
+def test_asplit_digest_names_rows_of_one_table() -> None:
     data = TableDataModule(quick())
     data.setup()
-    train, test = (_split_digest(data.table, rows) for rows in (data.splits.train, data.splits.test))
+    train, test = (split_digest(data.table, rows) for rows in (data.splits.train, data.splits.test))
     assert train != test
-    assert test == _split_digest(data.table, data.splits.test.copy())
+    assert test == split_digest(data.table, data.splits.test.copy())
     assert re.fullmatch("[0-9a-f]{32}", train)
 
 
