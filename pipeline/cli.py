@@ -1,7 +1,6 @@
 """The command line. Heavy imports stand inside the commands, so that help and mistakes come at once."""
 
 import gc
-import logging
 import os
 import shlex
 import sys
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.console import listen, out, program, say_errors, say_lines, terminal
 
+if TYPE_CHECKING:
     from pipeline.config import Config
 
 STARTED = time.perf_counter()
@@ -63,15 +62,15 @@ def train(
         if config.tracking.name == "mlflow":
             connect(config.tracking.root)  # imports what it needs, too
 
-    console = _console()
-    _listen(console)
+    screen = terminal()
+    listen(screen)
     is_first = "LOCAL_RANK" not in os.environ  # of the processes that DDP starts with this same command
-    bars = [ProgressReport(console, monitor=config.trainer.monitor)] if is_first else []
+    bars = [ProgressReport(screen, monitor=config.trainer.monitor)] if is_first else []
     result = run(config, bars, resume=resume, import_seconds=time.perf_counter() - STARTED)
     if is_first:
         from pipeline.closing import show_result
 
-        show_result(config, result, _program())
+        show_result(config, result, program())
         if result.status == "KILLED":
             raise typer.Exit(130)
 
@@ -100,16 +99,16 @@ def study(
         with _quick_imports():
             from pipeline.studies.display import StudyTable
             from pipeline.studies.study import run_study
-        console = _console()
-        _listen(console)
-        command = f"{_program()} study {shlex.join(sys.argv[2:])}"
+        screen = terminal()
+        listen(screen)
+        command = f"{program()} study {shlex.join(sys.argv[2:])}"
         try:
-            with StudyTable(console) as table:
+            with StudyTable(screen) as table:
                 outcome = run_study(plan, pool, table)
         except KeyboardInterrupt:
-            _say_lines(f"stopped; go on with: {command}")
+            say_lines(f"stopped; go on with: {command}")
             raise typer.Exit(130) from None
-    _say_lines(*outcome.lines)
+    say_lines(*outcome.lines)
 
 
 @app.command()
@@ -158,10 +157,10 @@ def predict(
     from pipeline.scoring import counting, score
 
     bundle = Bundle.load(bundle_folder(_load(overrides).tracking.root, model))
-    with counting(_console()) as progress:
+    with counting(terminal()) as progress:
         done = score(bundle, source, output, keep=keep or [], progress=progress)
     if done.errors is not None:
-        _say_errors(f"{done.n_faulty} of {done.n_rows} rows could not be scored; see {done.errors}")
+        say_errors(f"{done.n_faulty} of {done.n_rows} rows could not be scored; see {done.errors}")
         raise typer.Exit(1)
 
 
@@ -216,7 +215,7 @@ def models(overrides: Overrides = None) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    _out().print(table)
+    out().print(table)
 
 
 @app.command()
@@ -236,16 +235,11 @@ def main() -> None:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))  # typer makes 130 of Ctrl-C
     except typer.TyperException as error:  # a wrong option or command
         message: str = error.format_message()
-        _say_errors(f"{message}{'' if message[-1] in '.?' else '.'} Try `pipeline --help`")
+        say_errors(f"{message}{'' if message[-1] in '.?' else '.'} Try `pipeline --help`")
         sys.exit(2)
     except PipelineError as error:
-        _say_errors(*(error.lines if isinstance(error, ConfigError) else [str(error)]))
+        say_errors(*(error.lines if isinstance(error, ConfigError) else [str(error)]))
         sys.exit(error.exit_code)
-
-
-def _say_errors(*lines: str) -> None:
-    for line in lines:
-        print("error:", " ".join(line.split()), file=sys.stderr)  # noqa: T201  # a column's name may hold line ends
 
 
 @contextmanager
@@ -288,43 +282,6 @@ def _resumed(run_id: str, overrides: list[str], config_dir: Path | None) -> "Con
     values = yaml.safe_load(run_config(root, run_id))
     values["tracking"]["root"] = root
     return validate(values)
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, quiet="LOCAL_RANK" in os.environ)
-
-
-def _listen(console: "Console") -> None:
-    """Show what the package logs, a line each; keep the libraries' chatter away."""
-    import warnings
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            prefix = "warning: " if record.levelno >= logging.WARNING else ""
-            console.print(f"{prefix}{record.getMessage()}", soft_wrap=True, markup=False)
-
-    own = logging.getLogger("pipeline")
-    own.setLevel(logging.INFO)
-    own.handlers, own.propagate = [Lines()], False
-    warnings.filterwarnings("ignore")
-
-
-def _program() -> str:
-    """This command, as it can be typed again."""
-    return "python -m pipeline" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
-
-
-def _out() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _say_lines(*lines: str) -> None:
-    for line in lines:
-        _out().print(line, soft_wrap=True, markup=False)
 
 
 def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:

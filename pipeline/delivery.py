@@ -9,7 +9,6 @@ import numpy as np
 from torch import nn
 
 from pipeline.bundle import Bundle, Schema, bundle_files
-from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.raw import sampled
 from pipeline.errors import first_line
@@ -28,9 +27,7 @@ SHOWN_COLUMNS = 12  # of the worst row in a message
 logger = logging.getLogger(__name__)
 
 
-def deliver(
-    tracker: Tracker, config: Config, data: TableDataModule, network: nn.Module, evaluation: Evaluation, result: Result
-) -> str:
+def deliver(tracker: Tracker, data: TableDataModule, network: nn.Module, evaluation: Evaluation, result: Result) -> str:
     """Write the bundle to the run, and compare it with the network; returns why it must not be used, empty if it may.
 
     A bundle that cannot be made or used costs the run nothing else: what it trained and measured is kept.
@@ -39,7 +36,7 @@ def deliver(
         return ""  # nobody keeps it
     tracker.tags({"test_digest": split_digest(data.table, data.splits.test)})
     try:
-        schema = _schema(config, data, evaluation, result)
+        schema = _schema(data, evaluation, result)
         files = bundle_files(schema, export_model(network, data.preprocessor, evaluation.calibration))
         for name, content in model_files(schema, files).items():
             tracker.file(name, content)
@@ -83,7 +80,7 @@ def _shown_row(sample: Mapping[str, np.ndarray], row: int) -> str:
     return ", ".join(cells) + (", …" if len(sample) > SHOWN_COLUMNS else "")
 
 
-def _schema(config: Config, data: TableDataModule, evaluation: Evaluation, result: Result) -> Schema:
+def _schema(data: TableDataModule, evaluation: Evaluation, result: Result) -> Schema:
     table = data.table
     tested = {name: interval.value for name, interval in evaluation.metrics.items()} | evaluation.trust
     metrics = dict(result.val) | {f"test/{name}": value for name, value in tested.items()}
@@ -94,7 +91,7 @@ def _schema(config: Config, data: TableDataModule, evaluation: Evaluation, resul
         targets=tuple(str(name) for name in table.targets),
         classes=table.labels,
         columns=data.preprocessor.columns_,
-        coverage=config.predict.coverage,
+        coverage=data.config.predict.coverage,
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},  # JSON has no others
         versions=versions(),
         digest=table.digest,

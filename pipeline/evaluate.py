@@ -30,16 +30,14 @@ class Evaluation:
     trust: dict[str, float]  # coverage and mean size of sets or intervals, and what calibrated probabilities reach
 
 
-def evaluate(
-    network: nn.Module, loss: LossFunction, data: TableDataModule, *, seed: int, coverage: float
-) -> Evaluation:
+def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, seed: int) -> Evaluation:
     """Evaluate a network on the test rows of `data`, and its calibration, which the validation rows give.
 
     Prediction and metrics are the network's own; a bundle answers with the calibrated ones.
     """
     y, outputs = data.targets(data.splits.test), run_network(network, data.test)
     prediction = predict(outputs, data)
-    calibration = calibrated_on(data.targets(data.splits.val), run_network(network, data.val), data, coverage)
+    calibration = _calibrated(data, run_network(network, data.val))
 
     def mean_loss(arrays: Arrays) -> float:
         with torch.inference_mode():
@@ -61,9 +59,9 @@ def predict(outputs: torch.Tensor, data: TableDataModule, temperature: float = 1
     return predictions(outputs.double() / temperature, data.table.task, **scale)
 
 
-def calibrated_on(y: np.ndarray, outputs: torch.Tensor, data: TableDataModule, coverage: float) -> Calibration:
-    """The calibration that the outputs (N, K, C) on validation rows call for."""
-    task = data.table.task
+def _calibrated(data: TableDataModule, outputs: torch.Tensor) -> Calibration:
+    """The calibration that the outputs (N, K, C) on the validation rows call for."""
+    task, y, coverage = data.table.task, data.targets(data.splits.val), data.config.predict.coverage
     temperature = 1.0 if task == "regression" else fit_temperature(outputs.double().numpy(), y)
     return calibrate(task, y, predict(outputs, data, temperature), coverage, temperature)
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -73,10 +72,11 @@ def train(
         with clock.part("evaluation"):
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
-            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed, coverage=config.predict.coverage)
-        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, tracker, file)
+            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation)
+        result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         with clock.part("bundle"):
-            result = replace(result, fault=deliver(tracker, config, data, network, evaluation, result))
+            result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
         with clock.part("report"):
             record_end(tracker, config, data, fitted.rows, evaluation, result)
         with clock.part("tracking"):
@@ -149,20 +149,6 @@ def _say(data: TableDataModule) -> None:
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
 
 
-def _tested(result: Result, evaluation: Evaluation, tracker: Tracker, file: Path) -> Result:
-    """The result of a run that was evaluated and tracked."""
-    return replace(
-        result,
-        run_id=tracker.run_id,
-        run_name=tracker.run_name,
-        test=evaluation.metrics,
-        y=evaluation.y,
-        prediction=evaluation.prediction,
-        trust=evaluation.trust,
-        checkpoint=file,
-    )
-
-
 def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     at_best = next((row for row in fitted.rows if row["epoch"] == fitted.best_epoch), {})
     return Result(
@@ -174,3 +160,7 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
         history=fitted.rows,
         seconds=seconds,
     )
+
+
+def _tested(result: Result, found: Evaluation) -> Result:
+    return replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)

@@ -19,7 +19,7 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database"],
+    0: ["errors", "types", "clock", "database", "console"],
     1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
@@ -34,7 +34,9 @@ RANKS = {
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
         "studies.display", "studies.dashboard"],
-    9: ["cli", "__main__"],
+    9: ["serving.protocol", "serving.drift", "serving.explain", "serving.models", "serving.finding", "serving.openapi",
+        "serving.app", "serving.run"],
+    10: ["cli", "__main__"],
 }  # fmt: skip
 ALONGSIDE = {
     "study_config": ["config"],
@@ -86,6 +88,9 @@ ALONGSIDE = {
     "evaluate": ["data.datamodule", "module"],
     "delivery": ["record"],
     "rows": ["bundle"],
+    "serving.finding": ["serving.models"],
+    "serving.app": ["serving.drift", "serving.explain", "serving.models", "serving.openapi", "serving.protocol"],
+    "serving.run": ["serving.app", "serving.models"],
     "ui": ["tracking"],
     "__main__": ["cli"],
 }

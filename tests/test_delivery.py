@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import pipeline.delivery
+import pipeline.export
 from pipeline.bundle import Bundle
 from pipeline.compose import load_config
 from pipeline.config import Config
@@ -51,8 +52,8 @@ def test_a_run_leaves_a_bundle_that_answers_raw_rows_as_its_network_did(
     frame = pd.read_csv(config.data.path, parse_dates=["joined"])  # type: ignore[union-attr]
     predictions = pd.read_parquet(bundle_dir(root, result.run_id).parent / "predictions" / "test.parquet")
     rows = frame.iloc[predictions["row"] - 1].drop(columns=target.split(","))
-    found = bundle.table(bundle.predict({name: raw_values(column) for name, column in rows.items()}))
-    told = [name for name in predictions if name.startswith("predicted")]
+    found = bundle.table(bundle.predict({str(name): raw_values(column) for name, column in rows.items()}))
+    told = [name for name in map(str, predictions) if name.startswith("predicted")]
     if target in ("bought", "grade"):
         labels = np.asarray(found["predicted"])
         assert [str(label) for label in labels] == predictions["predicted"].tolist()
@@ -118,7 +119,7 @@ def test_the_test_digest_is_that_of_the_same_test_rows(tmp_path: Path, root: Pat
 def test_a_bundle_that_answers_otherwise_than_its_network_is_told_with_the_worst_row(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.delivery.export_model
+    real = pipeline.export.export_model
 
     def forgetful(network: nn.Module, *others: Any) -> bytes:
         network = copy.deepcopy(network)

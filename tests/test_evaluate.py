@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import accuracy_score, root_mean_squared_error
 from torch import nn
 
+from pipeline.calibration import Calibration
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.evaluate import Evaluation, evaluate, predictions_parquet
@@ -77,7 +78,7 @@ def read(
     y: np.ndarray, prediction: np.ndarray, *, classes: tuple[str, ...] = (), targets: tuple[str, ...]
 ) -> pd.DataFrame:
     rows = np.array([4, 0])
-    found = Evaluation(y, prediction, {}, NO_IMPORTANCE)
+    found = Evaluation(y, prediction, {}, NO_IMPORTANCE, Calibration(0.9), {})
     return pd.read_parquet(io.BytesIO(predictions_parquet(found, rows, classes=classes, targets=targets)))
 
 

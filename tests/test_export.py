@@ -75,7 +75,7 @@ def fitted(frame: pd.DataFrame, preprocess: str = "standard", kind: str = "binar
     table, none = Table("t", "", "", frame, targets, task, classes), np.arange(0)
     section = load_config([f"preprocess={preprocess}"]).preprocess.model_copy(update=fields)
     preprocessor = Preprocessor(section)
-    preprocessor.fit_transform(list(frame), taker(frame), table, Splits(np.arange(len(frame)), none, none))
+    preprocessor.fit_transform(list(map(str, frame)), taker(frame), table, Splits(np.arange(len(frame)), none, none))
     return preprocessor
 
 
@@ -103,7 +103,7 @@ def bundle_of(network: nn.Module, preprocessor: Preprocessor, calibration: Calib
 
 
 def raw(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: raw_values(column) for name, column in frame.items()}
+    return {str(name): raw_values(column) for name, column in frame.items()}
 
 
 def as_trained(
@@ -117,7 +117,7 @@ def as_trained(
 
 
 def assert_same(bundle: Bundle, network: nn.Module, preprocessor: Preprocessor, frame: pd.DataFrame) -> None:
-    for rows in (awkward(frame)[list(frame)], frame, frame.iloc[:1], pd.concat([frame] * 50)):
+    for rows in (awkward(frame)[list(map(str, frame))], frame, frame.iloc[:1], pd.concat([frame] * 50)):
         expected = as_trained(network, preprocessor, rows)
         found = bundle.predict(raw(rows)).values
         assert np.isfinite(found).all()
@@ -262,7 +262,7 @@ def test_the_graph_prepares_any_rows_as_the_preprocessor_does(
     frame["sure"] = np.arange(n_rows)
     table, none = Table("t", "", "", frame, frame[["sure"]], "regression", ()), np.arange(0)
     preprocessor = Preprocessor(config(scaling, 1, max_onehot))
-    preprocessor.fit_transform(list(frame), taker(frame), table, Splits(np.arange(n_rows), none, none))
+    preprocessor.fit_transform(list(map(str, frame)), taker(frame), table, Splits(np.arange(n_rows), none, none))
     rows = pd.DataFrame({"x": [x for x, _ in given_rows], "text": np.array([t for _, t in given_rows], dtype=object)})
     check_prepared(frame, rows.assign(sure=1), preprocessor)
 
@@ -278,7 +278,7 @@ def test_the_graph_knows_the_calendar(seconds: list[int], microseconds: int) -> 
     frame = pd.DataFrame({"d": moments.astype("datetime64[us]"), "sure": np.arange(len(seconds))})
     preprocessor = Preprocessor(config("none"))
     table, none = Table("t", "", "", frame, frame[["sure"]], "regression", ()), np.arange(0)
-    preprocessor.fit_transform(list(frame), taker(frame), table, Splits(np.arange(len(frame)), none, none))
+    preprocessor.fit_transform(list(map(str, frame)), taker(frame), table, Splits(np.arange(len(frame)), none, none))
     check_prepared(frame, frame, preprocessor)
 
 

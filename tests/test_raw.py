@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline.bundle import MISSING, Column
@@ -22,7 +23,7 @@ from tests.test_preprocess import fitted
         (pd.array([True, None], dtype="boolean"), ["True", MISSING]),
         (np.array([1.0, 2.5, "a", None], dtype=object), ["1", "2.5", "a", MISSING]),
         (pd.Categorical(["b", None, "a"]), ["b", MISSING, "a"]),
-        (pd.to_datetime(["1970-01-02", None]), [86400.0, np.nan]),
+        (pd.DatetimeIndex(["1970-01-02", None]), [86400.0, np.nan]),
         (pd.to_datetime(["1970-01-01 01:00:00+01:00", "1969-12-31 23:59:59Z"], utc=True), [0.0, -1.0]),
         (pd.to_datetime(["1969-12-31 23:59:59.999999999"]), [-1e-6]),
         (pd.to_datetime(["2023-11-14 22:13:19.999999999"]), [1_699_999_999.999999]),
@@ -34,12 +35,17 @@ def test_values_are_what_the_preprocessor_reads_in_the_type_that_a_bundle_takes(
     np.testing.assert_array_equal(found, np.array(expected, dtype=found.dtype))
 
 
+def test_text_as_files_give_it_is_read_by_its_place_not_by_its_index() -> None:
+    coded = pd.Series(pd.arrays.ArrowExtensionArray(pa.array(["a", "b", None, ""]).dictionary_encode()))
+    assert raw_values(coded.iloc[[3, 2, 1]]).tolist() == ["", MISSING, "b"]
+
+
 def test_columns_are_described_by_their_training_rows_alone() -> None:
     frame = pd.DataFrame(
         {
             "n": [3.0, 1.0, 2.0, np.nan, 0.5],
             "c": ["b", "a", None, "a", "zz"],
-            "d": pd.to_datetime(["1970-01-01", "1970-01-03", None, "2000-01-01", "2100-01-01"]),
+            "d": pd.DatetimeIndex(["1970-01-01", "1970-01-03", None, "2000-01-01", "2100-01-01"]),
             "same": ["s"] * 5,
             "none": [np.nan] * 5,
         }
