@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDTH = 160  # characters of a line in a file
+
 
 def terminal() -> "Console":
     """Where progress and warnings go; nowhere for the further processes of a DDP run."""
@@ -21,7 +23,7 @@ def out() -> "Console":
     """Where results go."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def program() -> str:

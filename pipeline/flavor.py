@@ -125,8 +125,10 @@ def _input(column: Column) -> dict[str, Any]:
 
 def _type(column: Column) -> str:
     """MLflow's type: categories that are no text come as what they are."""
-    if column.kind != "category":
-        return {"number": "double", "datetime": "datetime"}[column.kind]
+    if column.kind == "datetime":
+        return "datetime"
+    if column.kind == "number":  # MLflow takes no whole numbers for doubles, and pandas makes doubles of gappy ones
+        return "double" if not column.integer else "any" if column.missing else "long"
     if column.levels and {*column.levels} <= TRUTHS:
         return "any" if column.missing else "boolean"
     return "any" if all(map(_is_number, column.levels)) else "string"
@@ -169,4 +171,6 @@ def _cell(column: Column) -> Any:
     value = column.example
     if column.kind == "datetime" and isinstance(value, float):
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat()
+    if column.integer and isinstance(value, float):
+        return int(value)
     return value == "True" if _type(column) == "boolean" else value

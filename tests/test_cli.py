@@ -20,6 +20,8 @@ Cli = Callable[..., Done]
 TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
+COMMANDS = ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+
 
 def frame(n_rows: int = 60) -> pd.DataFrame:
     x = np.linspace(0, 1, n_rows)
@@ -32,10 +34,12 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert (done.code, done.err) == (0, "")
     commands = [line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["train", "study", "config", "options", "ui", "register", "models", "sync"]
+    assert commands == COMMANDS
 
 
-@pytest.mark.parametrize("command", ["train", "study", "config", "options", "ui", "register", "models", "sync"])
+@pytest.mark.parametrize(
+    "command", ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+)
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0
@@ -95,7 +99,7 @@ USAGE = "Try `pipeline --help`"
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
         (["options", "modle"], "options: no such group, got 'modle'; groups: data, experiment, loss, model, optimizer, "
-            "predict, preprocess, scheduler, search, study, tracking, trainer"),
+            "predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),
@@ -103,7 +107,7 @@ USAGE = "Try `pipeline --help`"
         (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
         (["train", "data=csv", "data.path=t.csv"], "data.target: must be given, as data.target=VALUE"),
         (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, loss, model, optimizer, predict, "
-            "preprocess, scheduler, seed, tracking, trainer"),
+            "preprocess, scheduler, seed, serve, tracking, trainer"),
         (["train", "--resume", "abc", "seed=3"], "--resume: goes on with the run's own settings, got seed=3; "
             "leave it out, or start a new run"),
         (["train", "--resume", "abc", "--config-dir", "."], "--resume: goes on with the run's own settings, "

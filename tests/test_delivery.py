@@ -33,7 +33,7 @@ def shop(tmp_path: Path, target: str, *overrides: str) -> Config:
 
 
 def bundle_dir(root: Path, run_id: str) -> Path:
-    return root / "artifacts" / run_id / "artifacts" / "bundle"
+    return root / "artifacts" / run_id / "artifacts" / "model" / "artifacts" / "bundle"
 
 
 def tags(root: Path, result: Result) -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_a_run_leaves_a_bundle_that_answers_raw_rows_as_its_network_did(
     assert tags(root, result)["parity"] == "passed"
     bundle = Bundle.load(bundle_dir(root, result.run_id))
     frame = pd.read_csv(config.data.path, parse_dates=["joined"])  # type: ignore[union-attr]
-    predictions = pd.read_parquet(bundle_dir(root, result.run_id).parent / "predictions" / "test.parquet")
+    predictions = pd.read_parquet(root / "artifacts" / result.run_id / "artifacts" / "predictions" / "test.parquet")
     rows = frame.iloc[predictions["row"] - 1].drop(columns=target.split(","))
     found = bundle.table(bundle.predict({str(name): raw_values(column) for name, column in rows.items()}))
     told = [name for name in map(str, predictions) if name.startswith("predicted")]

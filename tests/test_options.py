@@ -83,7 +83,7 @@ def test_an_unknown_group() -> None:
         describe_group("optimiser")
     assert refused.value.lines == (
         "options: no such group, got 'optimiser'; groups: data, experiment, loss, model, optimizer, predict, "
-        "preprocess, scheduler, search, study, tracking, trainer",
+        "preprocess, scheduler, search, serve, study, tracking, trainer",
     )
 
 

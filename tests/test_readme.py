@@ -2,11 +2,14 @@
 
 import re
 import shlex
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 from pipeline.compose import list_groups
 from pipeline.studies.plan import make_plan
@@ -14,7 +17,8 @@ from tests.conftest import Done, mixed_frame
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
-COMMANDS = re.findall(r"^\.venv/bin/(pipeline .*)$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^\.venv/bin/(pipeline (?:train|study) .*)$", README, re.MULTILINE)
+ON_A_MODEL = re.findall(r"^\.venv/bin/(pipeline (?:models|predict|serve).*)$", README, re.MULTILINE)
 
 
 def test_there_are_commands_to_try() -> None:
@@ -30,6 +34,24 @@ def test_commands_run(command: str, cli: Callable[..., Done], root: Path, tmp_pa
     done = cli(*words, *short)
     assert done.code == 0, done.err
     assert ("best settings: " if words[0] == "study" else "95 % interval") in done.out
+
+
+def test_commands_on_a_model_run(
+    cli: Callable[..., Done], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("train", "trainer.max_epochs=1").code == 0
+    load_breast_cancer(as_frame=True).data.head(20).to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.setattr("pipeline.serving.run.uvicorn.Server.serve", stopped_at_once)
+    told = [cli(*shlex.split(command)[1:]) for command in ON_A_MODEL]
+    assert [done.code for done in told] == [0, 0, 0], [done.err for done in told]
+    assert "breast_cancer-binary" in told[0].out
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 20
+    assert "breast_cancer (binary) at http://127.0.0.1:8000/" in told[2].out
+
+
+async def stopped_at_once(server: object, sockets: list[socket.socket]) -> None:
+    for bound in sockets:
+        bound.close()
 
 
 def test_the_python_example_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from pipeline.serving.protocol import RefusedError, checked, describe, parse, re
 
 PAGE = Path(__file__).with_name("page.html")
 INLINE_ROWS = 256  # rows that are scored at once, without another thread: less than a millisecond
+DRAINED = 4  # times the largest body: so much is read of one that is too large before the connection is closed
 OPEN_PATHS = ("/ping", "/health", "/", "/docs", "/openapi.json")  # without a token
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -53,7 +54,9 @@ class Server:
         return _json(await run_in_threadpool(self._predict, body, content_type))
 
     async def explain(self, request: Request) -> Response:
-        table = parse(await self._body(request), request.headers.get("content-type", ""), 1)
+        table = parse(await self._body(request), request.headers.get("content-type", ""), self.asked.max_rows)
+        if table.n_rows > 1:
+            raise RefusedError(422, f"one row is explained at a time, got {table.n_rows}")
         bundle = self.served.bundle
         columns = checked(bundle.schema, table, self.asked.unknown)
         return _json({"effects": await run_in_threadpool(explain, bundle, columns)})
@@ -103,22 +106,18 @@ class Server:
         return {"predictions": records(answers)}
 
     async def _body(self, request: Request) -> bytes:
-        """The body, refused as soon as it is known to be too large."""
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.max_bytes:
-            raise self._too_large()
+        """The body; of one that is too large no more is kept, and so much read that the sender gets to see why."""
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
-            if size > self.max_bytes:
-                raise self._too_large()
-            parts.append(part)
+            if size <= self.max_bytes:
+                parts.append(part)
+            elif size > DRAINED * self.max_bytes:
+                break
+        if size > self.max_bytes:
+            most = f"a request may have {self.max_bytes} bytes"
+            raise RefusedError(413, f"{most}; send several, or raise serve.max_megabytes")
         return b"".join(parts)
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(
-            413, f"a request may have {self.max_bytes} bytes; send several, or raise serve.max_megabytes"
-        )
 
     def _require_token(self, request: Request) -> None:
         if self.token is None or request.url.path in OPEN_PATHS:

@@ -9,7 +9,6 @@ from pipeline.config import Serve
 
 OBJECT: dict[str, Any] = {"type": "object"}
 TEXT: dict[str, Any] = {"type": "string"}
-LARGEST = 1e300  # numbers beyond it may be infinite as doubles
 LABELS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
@@ -99,13 +98,25 @@ def _row(schema: Schema, asked: Serve) -> dict[str, Any]:
 def _value(column: Column, asked: Serve) -> dict[str, Any]:
     nullable = column.missing or asked.unknown == "impute"
     if column.kind == "number":
-        told: dict[str, Any] = {"type": ["number", "null"] if nullable else "number"}
-        return told | {"minimum": -LARGEST, "maximum": LARGEST}
+        return {"type": ["number", "null"] if nullable else "number"}
     if column.kind == "datetime":
         return {"type": ["string", "null"] if nullable else "string", "format": "date-time"}
     if asked.unknown == "impute" or column.rare:
         return {"type": ["string", "number", "boolean", *(["null"] if nullable else [])]}
-    return {"enum": [*column.levels, *([None] if nullable else [])]}
+    natural = [value for level in column.levels for value in _read_as(level)]
+    return {"enum": [*column.levels, *natural, *([None] if nullable else [])]}
+
+
+def _read_as(level: str) -> list[bool | float]:
+    """The truth or the number that is written like a category."""
+    if level in ("True", "False"):
+        return [level == "True"]
+    try:
+        number = float(level)
+    except ValueError:
+        return []
+    text = str(int(number)) if number.is_integer() else str(number)
+    return [number] if text == level else []
 
 
 def _answers(schema: Schema) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import uvicorn
 
@@ -45,21 +46,26 @@ def serve(
         PipelineError: there is no model.
     """
     token = _token(token_env)
-    bound = _bind(host, port)
-    server = Server(resolve, asked, token)
-    if host not in LOOPBACK and token is None:
-        announce(
-            f"warning: {host} can be reached from other machines, and nobody is asked for a token; see --token-env"
-        )
-    if watch is not None:
-        threading.Thread(target=_watch, args=(server, watch), daemon=True).start()
-    config = uvicorn.Config(
-        build_app(server), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
+    with closing(_bind(host, port)) as bound:
+        server = Server(resolve, asked, token)
+        if host not in LOOPBACK and token is None:
+            announce(f"warning: {host} can be reached from other machines, and no token is asked for; see --token-env")
+        if watch is not None:
+            threading.Thread(target=_watch, args=(server, watch), daemon=True).start()
+        schema = server.served.bundle.schema
+        announce(f"{schema.name} ({schema.task}) at http://{host}:{bound.getsockname()[1]}/ (Ctrl-C stops it)")
+        asyncio.run(uvicorn.Server(_config(server)).serve(sockets=[bound]))
+
+
+def _config(server: Server) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(server),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_SECONDS,
-    )  # fmt: skip
-    schema = server.served.bundle.schema
-    announce(f"{schema.name} ({schema.task}) at http://{host}:{bound.getsockname()[1]}/ (Ctrl-C stops it)")
-    asyncio.run(uvicorn.Server(config).serve(sockets=[bound]))
+    )
 
 
 def _token(name: str | None) -> str | None:
