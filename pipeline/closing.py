@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
+from pipeline.record import trust_line
 from pipeline.tracking import root_override
 from pipeline.types import Result
 
@@ -31,7 +32,7 @@ def _table(result: Result) -> Table:
 
 def _lines(config: Config, result: Result, program: str) -> Iterator[str]:
     root = root_override(config.tracking.root)
-    yield _trust(result, config.predict.coverage)
+    yield trust_line(config.predict.coverage, result.trust)
     yield f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
     if result.registered:
         yield result.registered
@@ -39,12 +40,3 @@ def _lines(config: Config, result: Result, program: str) -> Iterator[str]:
         yield f"stopped early; go on with: {program} train --resume {result.run_id}{root}"
     if result.run_id:
         yield f"run {result.run_id}; look at it with: {program} ui{root}"
-
-
-def _trust(result: Result, asked: float) -> str:
-    """What prediction sets or intervals do on the test rows."""
-    measured = result.trust
-    covered = f"hold the truth in {measured['coverage']:.1%} of the test rows ({asked:.0%} asked)"
-    if "mean_set_size" in measured:
-        return f"prediction sets {covered}, {shown(measured['mean_set_size'])} classes each on average"
-    return f"prediction intervals {covered}, {shown(measured['mean_interval_width'])} wide on average"

@@ -180,10 +180,10 @@ def _interpolated(graph: Graph, x: str, scalings: Sequence[Interpolation]) -> st
     x = graph.op("Max", x, graph.column([scaling.points[0] for scaling in scalings]))
     x = graph.op("Min", x, graph.column([scaling.points[-1] for scaling in scalings]))
     table = graph.constant(points.reshape(-1))
-    place = graph.constant(np.arange(len(scalings))[:, None] * width)  # of each column's first point
+    place = graph.constant(np.arange(len(scalings), dtype=np.int32)[:, None] * np.int32(width))  # of the first points
     step = width // 2
     while step:
-        further = graph.op("Add", place, graph.whole(step))
+        further = graph.op("Add", place, graph.constant(np.array(step, np.int32)))
         place = graph.op("Where", graph.op("LessOrEqual", graph.op("Gather", table, further), x), further, place)
         step //= 2
     return _on_line(graph, x, place, points, scores, slopes)

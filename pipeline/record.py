@@ -97,6 +97,15 @@ def record_end(
     tracker.tags({"status": result.status.lower(), "mlflow.note.content": _run_note(config, table, result)})
 
 
+def trust_line(coverage: float, trust: Mapping[str, float]) -> str:
+    """What sets or intervals made for a coverage reached on the test rows."""
+    if "mean_set_size" in trust:
+        what, size = "sets", f"{shown(trust['mean_set_size'])} classes on average"
+    else:
+        what, size = "intervals", f"{shown(trust['mean_interval_width'])} wide on average"
+    return f"{what} made to hold {coverage:.0%} of the truth hold {trust['coverage']:.1%} in the test, {size}"
+
+
 def _run_note(config: Config, table: Table, result: Result) -> str:
     """Markdown for the run's page: what was asked and what was reached."""
     labels = metrics_of(table.task)
@@ -106,7 +115,8 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
     ]
     asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {config.optimizer.lr:g}"
     head = f"{asked}, seed {config.seed}: best epoch {result.best_epoch} of {result.n_epochs}."
-    return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows])
+    trusted = trust_line(config.predict.coverage, result.trust)
+    return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows, "", trusted])
 
 
 def split_digest(table: Table, rows: np.ndarray) -> str:

@@ -87,6 +87,7 @@ ALONGSIDE = {
     "progress": ["loop"],
     "evaluate": ["data.datamodule", "module"],
     "delivery": ["record"],
+    "closing": ["record"],
     "rows": ["bundle"],
     "serving.finding": ["serving.models"],
     "serving.app": ["serving.drift", "serving.explain", "serving.models", "serving.openapi", "serving.protocol"],

@@ -64,6 +64,7 @@ def test_train_ends_with_a_table(cli: Cli) -> None:
     assert done.code == 0
     assert "untracked: test" in done.out
     assert "best epoch 1 of 1" in done.out
+    assert "sets made to hold 90% of the truth hold " in done.out
     assert "warning" not in done.err
 
 

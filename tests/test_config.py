@@ -245,6 +245,7 @@ LITERALS = "'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'sil
         ("data.drop=[null]", "data.drop.0: must be text, got null"),
         ("data.group=", "data.group: must have at least 1 character, got ''"),
         ("data.group=[a]", "data.group: must be text, got ['a']"),
+        ("predict.coverage=1", "predict.coverage: must be less than 1, got 1"),
         ("data.val_size=1", "data.val_size: must be less than 1, got 1"),
         ("seed=-1", "seed: must be greater than or equal to 0, got -1"),
         ("seed=4294967296", "seed: must be less than 4294967296, got 4294967296"),

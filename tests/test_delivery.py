@@ -111,8 +111,9 @@ def test_the_test_digest_is_that_of_the_same_test_rows(tmp_path: Path, root: Pat
         result = train(shop(tmp_path, "grade", "trainer.max_epochs=1", *overrides))
         return Bundle.load(bundle_dir(root, result.run_id)).schema.test_digest
 
-    assert digest() == digest("seed=1", "preprocess=quantile", "model.hidden=[4]")
-    assert digest() != digest("data.split_seed=1")
+    first = digest()
+    assert first == digest("seed=1", "preprocess=quantile", "model.hidden=[4]")
+    assert first != digest("data.split_seed=1")
 
 
 # ---------------------------------------------------------------- the gate
@@ -156,8 +157,10 @@ def test_a_bundle_that_cannot_be_made_costs_the_run_nothing_else(
     assert not bundle_dir(root, result.run_id).exists()
 
 
-@pytest.mark.parametrize("preprocess", ["none", "standard", "robust", "quantile"])
-@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    ("preprocess", "precision"),
+    [("none", "32-true"), ("robust", "64-true"), ("quantile", "bf16-mixed"), ("none", "64-true")],
+)
 def test_the_gate_lets_every_preprocessing_and_precision_pass(preprocess: str, precision: str, root: Path) -> None:
     overrides = [f"preprocess={preprocess}", f"trainer.precision={precision}", "trainer.max_epochs=1"]
     assert train(load_config(["data=diabetes", *overrides])).fault == ""

@@ -1,6 +1,7 @@
 """One ONNX graph from raw columns to answers: the same as the training code gives, for any network and any rows."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.bundle import MISSING, Bundle, Predictions, Schema, bundle_files
 from pipeline.calibration import Calibration, prediction_sets
-from pipeline.compose import conf_dir, load_config
+from pipeline.compose import list_groups, load_config
 from pipeline.config import Model
 from pipeline.data.preprocess import Preprocessor
 from pipeline.data.raw import raw_values
@@ -29,13 +30,16 @@ from tests.conftest import mixed_frame
 from tests.test_preprocess import config, taker
 
 TARGETS = {"binary": ["bought"], "multiclass": ["grade"], "regression": ["amount"], "two targets": ["amount", "second"]}
-PREPROCESSES = sorted(file.stem for file in (conf_dir() / "preprocess").glob("*.yaml"))
-MLP = load_config().model
+PREPROCESSES = {name: load_config([f"preprocess={name}"]).preprocess for name in list_groups()["preprocess"]}
+NETWORK_SECTIONS = {name: load_config([f"model={name}"]).model for name in NETWORKS}
+MLP = NETWORK_SECTIONS["mlp"]
 
 
 # ---------------------------------------------------------------- a trained model, and its bundle
-def features_frame(n_rows: int = 200) -> pd.DataFrame:
+@cache
+def features_frame() -> pd.DataFrame:
     """Every kind of column, with levels of several lengths and scripts, and gaps in all."""
+    n_rows = 200
     frame = mixed_frame(n_rows).drop(columns=["amount", "second", "bought", "grade"])
     rng = np.random.default_rng(1)
     frame["colour"] = frame["colour"].mask(rng.random(n_rows) < 0.1)
@@ -49,9 +53,12 @@ def features_frame(n_rows: int = 200) -> pd.DataFrame:
     return frame
 
 
-def awkward(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the frame with missing, extreme and unseen values in every column."""
-    rows = frame.iloc[:12].copy().astype({"count": float, "member": object, "city": object, "colour": object})
+@cache
+def awkward() -> pd.DataFrame:
+    """Rows with missing, extreme and unseen values in every column."""
+    rows = (
+        features_frame().iloc[:12].copy().astype({"count": float, "member": object, "city": object, "colour": object})
+    )
     numbers = [name for name in rows if rows[name].dtype == float]
     for row, value in enumerate([np.nan, 1e300, -1e300, 0.0, 5e-324, 1.7e308]):
         rows.loc[row, numbers] = value
@@ -73,8 +80,7 @@ def fitted(frame: pd.DataFrame, preprocess: str = "standard", kind: str = "binar
     if classes:
         targets = targets.apply(lambda column: column.map(lambda value: classes.index(str(value))))
     table, none = Table("t", "", "", frame, targets, task, classes), np.arange(0)
-    section = load_config([f"preprocess={preprocess}"]).preprocess.model_copy(update=fields)
-    preprocessor = Preprocessor(section)
+    preprocessor = Preprocessor(PREPROCESSES[preprocess].model_copy(update=fields))
     preprocessor.fit_transform(list(map(str, frame)), taker(frame), table, Splits(np.arange(len(frame)), none, none))
     return preprocessor
 
@@ -117,7 +123,7 @@ def as_trained(
 
 
 def assert_same(bundle: Bundle, network: nn.Module, preprocessor: Preprocessor, frame: pd.DataFrame) -> None:
-    for rows in (awkward(frame)[list(map(str, frame))], frame, frame.iloc[:1], pd.concat([frame] * 50)):
+    for rows in (awkward(), frame.iloc[:1], pd.concat([frame] * 10)):
         expected = as_trained(network, preprocessor, rows)
         found = bundle.predict(raw(rows)).values
         assert np.isfinite(found).all()
@@ -131,13 +137,13 @@ def assert_same(bundle: Bundle, network: nn.Module, preprocessor: Preprocessor, 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("preprocess", PREPROCESSES)
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize("max_onehot", [0, 9, 100])
+@pytest.mark.parametrize("max_onehot", [0, 9])
 def test_every_network_and_preprocessing_exports_to_the_same_predictions(
     network: str, preprocess: str, kind: str, max_onehot: int
 ) -> None:
     frame = features_frame()
     preprocessor = fitted(frame, preprocess, kind, max_onehot=max_onehot)
-    model = trained(load_config([f"model={network}"]).model, preprocessor, frame)
+    model = trained(NETWORK_SECTIONS[network], preprocessor, frame)
     assert_same(bundle_of(model, preprocessor, calibrated(preprocessor)), model, preprocessor, frame)
 
 
@@ -146,8 +152,7 @@ def calibrated(preprocessor: Preprocessor) -> Calibration:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize(("dtype", "batch_norm"), [(torch.float32, True), (torch.float64, False)])
 def test_every_activation_exports_in_every_precision(activation: str, dtype: torch.dtype, batch_norm: bool) -> None:
     frame = features_frame()
     preprocessor = fitted(frame)

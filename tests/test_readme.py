@@ -6,13 +6,16 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_iris
 
-from pipeline.compose import list_groups
+from pipeline.compose import list_groups, load_config
 from pipeline.studies.plan import make_plan
+from pipeline.train import train
 from tests.conftest import Done, mixed_frame
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -55,9 +58,20 @@ async def stopped_at_once(server: object, sockets: list[socket.socket]) -> None:
 
 
 def test_the_python_example_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("Interval(value=")
+
+
+def test_the_bundle_example_runs(root: Path) -> None:
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    run = train(load_config(["data=iris", "trainer.max_epochs=1"])).run_id
+    columns = {name: np.ones(3) for name in load_iris().feature_names}
+    given: dict[str, Any] = {"columns": columns}
+    exec(compile(code.replace("RUN", run), "README.md", "exec"), given)
+    assert list(given["answers"]) == [
+        "predicted", *(f"probability of {name}" for name in load_iris().target_names), "set",
+    ]  # fmt: skip
 
 
 def test_the_table_of_groups_is_complete() -> None:

@@ -275,3 +275,8 @@ def test_the_command_line_says_what_came_of_it(cli: Callable[..., Done], root: P
     assert "2 trials finished: " in done.out
     assert "best settings: pipeline train --config mlruns/studies/iris-mlp/best.yaml" in done.out
     assert "study 'iris-mlp': 2 trials, 1 at a time" in done.err
+
+
+def test_a_study_goes_on_whatever_answers_its_models_are_to_give() -> None:
+    one, other = (make_plan([*SHORT, f"predict.coverage={coverage}"]) for coverage in (0.9, 0.5))
+    assert one.identity("digest") == other.identity("digest")

@@ -1,4 +1,4 @@
-"""(8) The server under load from a second process: a row against a ping, many clients, MLflow's own server; its start."""
+"""(8) The server under load from a second process: a row against a ping, many clients, MLflow's own; its start."""
 
 import json
 import os
