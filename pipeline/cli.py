@@ -277,7 +277,7 @@ def _show(console: "Console", config: "Config", result: "Result") -> None:
     out.print(
         f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
     )
-    out.print(trust_line(config.predict.coverage, result.trust))
+    out.print(trust_line(config.predict.coverage, result.trust), soft_wrap=True)
     program = _program()
     if result.status == "KILLED" and result.run_id:
         out.print(f"stopped early; go on with: {program} train --resume {result.run_id}{root}", soft_wrap=True)
