@@ -15,6 +15,7 @@ Values = Sequence[Any] | np.ndarray
 SHOWN_LEVELS = 10  # of a column's known categories, in what is said of a fault
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = object()
+UNSEEN = 2 * MISSING  # stands for text that is no level: what was sent may hold what onnxruntime cannot take
 
 
 class Fault(NamedTuple):
@@ -132,7 +133,7 @@ def _textual_number(value: Any) -> Any:
     if not text:
         return math.nan
     try:
-        return float(text) if "_" not in text else UNREADABLE
+        return float(text) if text.isascii() and "_" not in text else UNREADABLE
     except ValueError:
         return UNREADABLE
 
@@ -171,6 +172,8 @@ def _texts(column: Column, values: Values, faults: list[Fault], unknown: Unknown
     levels = {*column.levels}
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         text = value if type(value) is str else _text(value)
+        if textual and type(text) is str and text not in levels:
+            text = _as_a_file_is_read(text)
         if text is UNREADABLE or text == MISSING:
             faults.append(_fault(column, row, values, unknown))
             text = MISSING
@@ -178,10 +181,20 @@ def _texts(column: Column, values: Values, faults: list[Fault], unknown: Unknown
             if unknown == "reject" and not column.missing:
                 faults.append(_fault(column, row, values, unknown))
             text = MISSING
-        elif unknown == "reject" and not column.rare and text not in levels:
-            faults.append(_fault(column, row, values, unknown))
+        elif text not in levels:
+            if unknown == "reject" and not column.rare:
+                faults.append(_fault(column, row, values, unknown))
+            text = UNSEEN
         found[row] = text
     return found
+
+
+def _as_a_file_is_read(text: str) -> str:
+    """What training makes of a cell of CSV in a column of truths or of numbers: True of true, 1 of 1.0."""
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
+    number = _textual_number(text)
+    return str(_text(number)) if isinstance(number, float) and math.isfinite(number) else text
 
 
 def _text(value: Any) -> Any:

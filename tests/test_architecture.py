@@ -97,7 +97,7 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {"config": 600, "report": 420, "data.sources": 380}  # a table; one noun each
-RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.studies"]  # a docstring, no code
+RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.serving", "pipeline.studies"]  # a docstring, no code
 # what help and a config error need
 LIGHT = ["cli", "compose", "config", "distributions", "errors", "mistakes", "options", "study_config"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.bundle import MISSING, Column, Schema
-from pipeline.rows import Fault, Rows, read_rows
+from pipeline.rows import UNSEEN, Fault, Rows, read_rows
 
 NUMBER = Column("age", "number", False, True, 18.0, 90.0, (), 40.0)
 GAPPY = Column("gappy", "number", True, False, 0.0, 1.0, (), None)
@@ -57,7 +57,8 @@ def test_numbers_outside_the_training_range_are_no_faults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("40", 40), (" 4e1 ", 40), ("-1.5", -1.5), ("", None), ("4_0", "fault"), ("x", "fault")]
+    ("text", "value"),
+    [("40", 40), (" 4e1 ", 40), ("-1.5", -1.5), ("", None), ("4_0", "fault"), ("x", "fault"), ("٤", "fault")],
 )
 def test_csv_says_numbers_as_text(text: str, value: object) -> None:
     rows = read(GAPPY, [text], textual=True)
@@ -79,6 +80,16 @@ def test_categories_are_the_text_that_training_read(value: object, text: str) ->
 def test_an_unseen_or_missing_category_is_a_fault_and_taken_when_asked(value: object) -> None:
     assert read(TOWN, [value]).faults == [Fault(1, "town", value, "one of '3', 'Köln', 'True'")]
     assert read(TOWN, [value], "impute").faults == []
+
+
+@pytest.mark.parametrize("value", ["Bonn", "Köln\0", "\ud800"])
+def test_what_was_sent_for_an_unseen_category_does_not_reach_the_graph(value: str) -> None:
+    assert read(TOWN, [value], "impute").columns["town"].tolist() == [UNSEEN]
+
+
+@pytest.mark.parametrize(("cell", "text"), [("true", "True"), ("TRUE", "True"), ("3.0", "3"), ("köln", UNSEEN)])
+def test_a_cell_of_csv_is_the_category_that_training_read_from_such_a_column(cell: str, text: str) -> None:
+    assert read(TOWN, [cell], "impute", textual=True).columns["town"].tolist() == [text]
 
 
 @pytest.mark.parametrize("value", [["Köln"], {"a": 1}, MISSING])

@@ -1,8 +1,10 @@
 """The server: MLflow's protocol, every fault named, limits, token, exchange of models; in this process."""
 
+import asyncio
 import json
 import re
 import shutil
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 
 from pipeline.bundle import Bundle
 from pipeline.config import Serve
+from pipeline.data.files import MISSING as MISSING_IN_FILES
 from pipeline.serving.app import Server, build_app
+from pipeline.serving.protocol import EMPTY
 from tests.models import TARGETS, bundle_folder_of, frame, row, trained
 
 with warnings.catch_warnings():
@@ -136,6 +140,66 @@ def test_every_value_that_does_not_fit_is_listed(server: TestClient) -> None:
     assert faults["extra"]["row"] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'"\\ud800"', "\ud800"), (b"1e400", "inf"), (b"[[1e400]]", "[[inf]]"), (b"1" * 400, "1" * 199 + "…"),
+        (b'"' + b"a" * 5000 + b'"', "a" * 199 + "…"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("unknown", ["reject", "impute"])
+def test_what_json_can_hold_is_told_back_or_taken(text: bytes, told: str, unknown: str) -> None:
+    asked = client(unknown=unknown)
+    for name in ("x", "colour"):
+        body = json.dumps({"instances": [row(**{name: "HERE"})]}).encode().replace(b'"HERE"', text)
+        answer = asked.post("/invocations", content=body, headers={"Content-Type": "application/json"})
+        if answer.status_code == 200:
+            assert (name, unknown) == ("colour", "impute")
+        else:
+            assert (answer.status_code, answer.json()["faults"][0]["value"]) == (422, told)
+    strange = json.dumps({"instances": [row(**{"\ud800": 1})]}).encode()
+    answer = asked.post("/invocations", content=strange, headers={"Content-Type": "application/json"})
+    assert answer.status_code == (422 if unknown == "reject" else 200)
+
+
+def test_rows_of_names_of_their_own_do_not_fill_the_memory(server: TestClient) -> None:
+    rows = [{f"{number} {name}": 1 for name in range(100)} for number in range(400)]
+    start = time.perf_counter()
+    answer = server.post("/invocations", json={"instances": rows})
+    assert answer.status_code == 422
+    assert len(answer.json()["faults"]) == 1000
+    assert time.perf_counter() - start < 5
+
+
+def test_of_very_many_faults_the_first_are_listed_and_rows_keep_their_numbers() -> None:
+    asked = client(max_rows=100_000, max_megabytes=16)
+    bad = csv_of(1) + csv_of(1).splitlines()[1].replace(csv_of(1).splitlines()[1].split(",")[0], "a") + "\n"
+    late = csv_of(1) + (csv_of(1).splitlines()[1] + "\n") * 5000 + bad.splitlines()[2] + "\n"
+    told = asked.post("/invocations", content=late, headers={"Content-Type": "text/csv"}).json()
+    assert [(fault["row"], fault["field"], fault["value"]) for fault in told["faults"]] == [(5002, "x", "a")]
+    many = csv_of(1) + (bad.splitlines()[2] + "\n") * 9000
+    told = asked.post("/invocations", content=many, headers={"Content-Type": "text/csv"}).json()
+    assert told["message"] == "4095 values or more do not fit the model; the first 1000"
+    assert [fault["row"] for fault in told["faults"]] == [*range(2, 1002)]
+
+
+def test_csv_says_missing_as_training_reads_it(server: TestClient) -> None:
+    assert {*MISSING_IN_FILES} == EMPTY
+    head, line = csv_of(1).splitlines()
+    cells = dict(zip(head.split(","), line.split(","), strict=True)) | {"gappy": "NA", "city": "null"}
+    answer = server.post(
+        "/invocations", content=f"{head}\n{','.join(cells.values())}\n", headers={"Content-Type": "text/csv"}
+    )
+    assert answer.status_code == 200, answer.text
+    null = server.post("/invocations", json={"instances": [row(gappy=None, city=None)]})
+    assert answer.json() == null.json()
+
+
+def test_another_charset_is_refused(server: TestClient) -> None:
+    kind = {"Content-Type": "application/json; charset=latin-1"}
+    assert server.post("/invocations", content=b"{}", headers=kind).status_code == 415
+
+
 def test_unknown_values_are_taken_where_the_config_says_so() -> None:
     odd = row(x=None, colour="pink", extra=1)
     answer = client(unknown="impute").post("/invocations", json={"instances": [odd]})
@@ -153,6 +217,26 @@ def test_limits_of_rows_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (late.status_code, late.json()["message"]) == (504, "the request took longer than 1e-09 s")
 
 
+def test_a_body_that_takes_too_long_to_arrive_is_its_senders_fault() -> None:
+    async def never_more() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def ask() -> int:
+        folder = bundle_folder_of(*trained("bought"))
+        app = build_app(Server(lambda: folder, ASKED.model_copy(update={"timeout": 0.05})))
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": [], "query_string": b""}
+        await app(scope, never_more, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(ask()) == 408
+
+
 def test_another_content_type_is_refused(server: TestClient) -> None:
     answer = server.post("/invocations", content=b"x", headers={"Content-Type": "text/html"})
     assert (answer.status_code, answer.json()["message"]) == (
@@ -167,9 +251,9 @@ def test_a_token_is_asked_for_where_one_is_set() -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     right = {"Authorization": "Bearer secret"}
     assert guarded.post("/invocations", json={"instances": [row()]}, headers=right).status_code == 200
-    assert [guarded.get(path).status_code for path in ("/ping", "/health", "/", "/schema", "/metrics")] == [
-        200, 200, 200, 401, 401,
-    ]  # fmt: skip
+    assert [guarded.get(path).status_code for path in ("/ping", "/health", "/")] == [200] * 3
+    closed = ("/schema", "/metrics", "/docs", "/openapi.json", "/version")
+    assert [guarded.get(path).status_code for path in closed] == [401] * len(closed)
 
 
 # ---------------------------------------------------------------- what else there is
@@ -194,6 +278,14 @@ def test_metrics_count_requests_rows_and_drift() -> None:
         "rows_total 2.0", 'out_of_range_total{column="x"} 1.0', 'unseen_category_total{column="colour"} 1.0',
         'missing_total{column="x"} 1.0', 'missing_total{column="city"} 2.0',
     ):  # fmt: skip
+        assert line in lines, line
+
+
+def test_drift_is_counted_where_it_is_refused() -> None:
+    counted = client()
+    assert counted.post("/invocations", json={"instances": [row(colour="pink", x=None)]}).status_code == 422
+    lines = counted.get("/metrics").text.splitlines()
+    for line in ("rows_total 1.0", 'unseen_category_total{column="colour"} 1.0', 'missing_total{column="x"} 1.0'):
         assert line in lines, line
 
 

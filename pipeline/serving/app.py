@@ -16,18 +16,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 
+from pipeline.bundle import Bundle
 from pipeline.config import Serve
 from pipeline.errors import PipelineError
 from pipeline.serving.drift import Meters
 from pipeline.serving.explain import explain
 from pipeline.serving.models import Resolve, Served
 from pipeline.serving.openapi import describe_api, page_of_docs
-from pipeline.serving.protocol import RefusedError, checked, describe, parse, records
+from pipeline.serving.protocol import RefusedError, Table, describe, parse, read, records, require_fitting
 
 PAGE = Path(__file__).with_name("page.html")
 INLINE_ROWS = 256  # rows that are scored at once, without another thread: less than a millisecond
 DRAINED = 4  # times the largest body: so much is read of one that is too large before the connection is closed
-OPEN_PATHS = ("/ping", "/health", "/", "/docs", "/openapi.json")  # without a token
+OPEN_PATHS = ("/ping", "/health", "/")  # without a token; the page asks for it, and knows nothing of the model
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -54,12 +55,13 @@ class Server:
         return _json(await run_in_threadpool(self._predict, body, content_type))
 
     async def explain(self, request: Request) -> Response:
-        table = parse(await self._body(request), request.headers.get("content-type", ""), self.asked.max_rows)
+        bundle = self.served.bundle
+        table = self._table(bundle, await self._body(request), request.headers.get("content-type", ""))
         if table.n_rows > 1:
             raise RefusedError(422, f"one row is explained at a time, got {table.n_rows}")
-        bundle = self.served.bundle
-        columns = checked(bundle.schema, table, self.asked.unknown)
-        return _json({"effects": await run_in_threadpool(explain, bundle, columns)})
+        rows = read(bundle.schema, table, self.asked.unknown)
+        require_fitting(rows)
+        return _json({"effects": await run_in_threadpool(explain, bundle, rows.columns)})
 
     async def schema(self, request: Request) -> Response:
         schema, asked = self.served.bundle.schema, self.asked
@@ -99,15 +101,17 @@ class Server:
     # ------------------------------------------------------------ how
     def _predict(self, body: bytes, content_type: str) -> dict[str, Any]:
         bundle = self.served.bundle
-        table = parse(body, content_type, self.asked.max_rows)
-        columns = checked(bundle.schema, table, self.asked.unknown)
-        answers = bundle.table(bundle.predict(columns))
-        self.meters.rows(columns, table.n_rows)
-        return {"predictions": records(answers)}
+        rows = read(bundle.schema, self._table(bundle, body, content_type), self.asked.unknown)
+        self.meters.rows(rows.columns)  # of refused ones, too: by default what is new is refused
+        require_fitting(rows)
+        return {"predictions": records(bundle.table(bundle.predict(rows.columns)))}
+
+    def _table(self, bundle: Bundle, body: bytes, content_type: str) -> Table:
+        return parse(body, content_type, self.asked.max_rows, {column.name for column in bundle.schema.columns})
 
     async def _body(self, request: Request) -> bytes:
         """The body; of one that is too large no more is kept, and so much read that the sender gets to see why."""
-        parts, size = [], 0
+        parts, size, request.state.is_late = [], 0, True
         async for part in request.stream():
             size += len(part)
             if size <= self.max_bytes:
@@ -117,6 +121,7 @@ class Server:
         if size > self.max_bytes:
             most = f"a request may have {self.max_bytes} bytes"
             raise RefusedError(413, f"{most}; send several, or raise serve.max_megabytes")
+        request.state.is_late = False
         return b"".join(parts)
 
     def _require_token(self, request: Request) -> None:
@@ -142,8 +147,9 @@ class Server:
                 if error.status in (401, 413):  # what is left of the body is not read
                     response.headers["connection"] = "close"
             except TimeoutError:
-                seconds = f"{self.asked.timeout:g} s"
-                response = _json(RefusedError(504, f"the request took longer than {seconds}").body(), 504)
+                is_late = getattr(request.state, "is_late", False)  # the sender, not the server, took so long
+                status, what = (408, "body took longer to arrive") if is_late else (504, "request took longer")
+                response = _json(RefusedError(status, f"the {what} than {self.asked.timeout:g} s").body(), status)
                 response.headers["connection"] = "close"
             except ClientDisconnect:
                 response = Response(status_code=400)  # nobody is there to read it
@@ -176,5 +182,5 @@ def build_app(server: Server) -> FastAPI:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))  # ASCII: also of text that UTF-8 cannot hold
     return Response(text.encode(), status, media_type="application/json")

@@ -20,8 +20,8 @@ class Meters:
         given: dict[str, Any] = {"registry": self._registry}
         self._requests = Counter("requests", "Requests answered", ["path", "status"], **given)
         self._seconds = Histogram("request_seconds", "Seconds to an answer", ["path"], buckets=SECONDS, **given)
-        self._rows = Counter("rows", "Rows predicted", **given)
-        self._missing = Counter("missing", "Missing values", ["column"], **given)
+        self._rows = Counter("rows", "Rows read, those refused included", **given)
+        self._missing = Counter("missing", "Missing and unreadable values", ["column"], **given)
         self._unseen = Counter("unseen_category", "Categories never seen in training", ["column"], **given)
         self._outside = Counter("out_of_range", "Numbers outside the training range", ["column"], **given)
         self._model = Gauge("model_info", "The model served", ["name", "run_id"], **given)
@@ -44,9 +44,11 @@ class Meters:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def rows(self, columns: Mapping[str, np.ndarray], n_rows: int) -> None:
-        """Count rows, and their values that are missing or new."""
-        self._rows.inc(n_rows)
+    def rows(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Count rows, and their values that are missing or new; none of a table that lacks a column."""
+        if len(columns) < len(self._numbers) + len(self._texts):
+            return
+        self._rows.inc(len(next(iter(columns.values()))))
         if self._numbers:
             x = np.array([columns[column.name] for column in self._numbers])  # (n, N)
             self._add(self._missing, self._numbers, np.isnan(x))

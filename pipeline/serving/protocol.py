@@ -3,12 +3,20 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from pipeline.bundle import Schema
-from pipeline.rows import Fault, Unknown, expected, read_rows
+import numpy as np
 
+from pipeline.bundle import Schema
+from pipeline.rows import Fault, Rows, Unknown, expected, read_rows
+
+# a missing value in CSV, as training reads it
+EMPTY = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A"))
+LISTED = 1000  # faults from which no more rows are looked at: millions of them would fill the memory
+BLOCK = 4096  # rows read at a time
+LONGEST_SHOWN = 200  # characters of a value at fault
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
@@ -22,7 +30,8 @@ class RefusedError(Exception):
     def body(self) -> dict[str, Any]:
         """What is answered, in MLflow's form with the faults added."""
         code = {400: "BAD_REQUEST", 422: "INVALID_PARAMETER_VALUE"}.get(self.status, "REQUEST_REFUSED")
-        return {"error_code": code, "message": self.message, "faults": [fault._asdict() for fault in self.faults]}
+        faults = [fault._asdict() | {"value": _shown(fault.value)} for fault in self.faults]
+        return {"error_code": code, "message": self.message, "faults": faults}
 
 
 class Table(NamedTuple):
@@ -33,13 +42,15 @@ class Table(NamedTuple):
     textual: bool = False
 
 
-def parse(body: bytes, content_type: str, max_rows: int) -> Table:
-    """The table of a request; raises RefusedError for what is none."""
-    kind = content_type.partition(";")[0].strip().lower()
+def parse(body: bytes, content_type: str, max_rows: int, known: Collection[str]) -> Table:
+    """The table of a request, columns that are not `known` by name alone; raises RefusedError for what is none."""
+    kind, _, parameters = content_type.lower().replace(" ", "").replace('"', "").partition(";")
+    if parameters not in ("", "charset=utf-8"):
+        raise RefusedError(415, f"Content-Type must say charset=utf-8 or nothing more, got {parameters}")
     if kind == "text/csv":
         table = _of_csv(body)
     elif kind in ("application/json", ""):
-        table = _of_json(body)
+        table = _of_json(body, known)
     else:
         raise RefusedError(415, f"Content-Type must be application/json or text/csv, got {kind}")
     if table.n_rows == 0:
@@ -49,13 +60,43 @@ def parse(body: bytes, content_type: str, max_rows: int) -> Table:
     return table
 
 
-def checked(schema: Schema, table: Table, unknown: Unknown) -> dict[str, Any]:
-    """Columns for `Bundle.predict`; raises RefusedError with every value that does not fit."""
-    rows = read_rows(schema, table.columns, table.n_rows, unknown=unknown, textual=table.textual)
-    if rows.faults:
-        n = len(rows.faults)
+def read(schema: Schema, table: Table, unknown: Unknown) -> Rows:
+    """The rows, block by block, up to the one with the LISTED-th fault."""
+    parts: list[dict[str, np.ndarray]] = []
+    faults: list[Fault] = []
+    for start in range(0, table.n_rows, BLOCK):
+        cells = {name: values[start : start + BLOCK] for name, values in table.columns.items()}
+        n_rows = min(BLOCK, table.n_rows - start)
+        columns, found = read_rows(schema, cells, n_rows, unknown=unknown, textual=table.textual)
+        parts.append(columns)
+        faults += [f._replace(row=f.row + start) if f.row else f for f in found if f.row or not start]
+        if len(faults) >= LISTED:
+            break
+    if len(parts) == 1:
+        return Rows(parts[0], faults)
+    return Rows({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, faults)
+
+
+def require_fitting(rows: Rows) -> None:
+    """Raise RefusedError with every value that does not fit; where they are very many, with the first ones."""
+    n = len(rows.faults)
+    if n > LISTED:
+        raise RefusedError(422, f"{n} values or more do not fit the model; the first {LISTED}", rows.faults[:LISTED])
+    if n:
         raise RefusedError(422, f"{n} value{'s do' if n > 1 else ' does'} not fit the model", rows.faults)
-    return rows.columns
+
+
+def _shown(value: Any) -> Any:
+    """A value at fault as JSON can hold it, not too long."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    try:
+        text = str(value)
+    except RecursionError:  # lists in lists in lists
+        text = type(value).__name__
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 def records(answers: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,7 +107,7 @@ def records(answers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------- JSON
-def _of_json(body: bytes) -> Table:
+def _of_json(body: bytes, known: Collection[str]) -> Table:
     given = load(body)
     if not isinstance(given, dict):
         raise RefusedError(400, f"the body must be a JSON object with one of {', '.join(FORMS)}")
@@ -82,7 +123,7 @@ def _of_json(body: bytes) -> Table:
         return _of_split(content)
     if form == "inputs" and isinstance(content, dict):
         return _of_columns(content)
-    return _of_records(form, content)
+    return _of_records(form, content, known)
 
 
 def load(body: bytes) -> Any:
@@ -119,7 +160,7 @@ def _of_columns(content: dict[str, Any]) -> Table:
     return Table(lists, lengths.pop() if lengths else 0)
 
 
-def _of_records(form: str, content: Any) -> Table:
+def _of_records(form: str, content: Any, known: Collection[str]) -> Table:
     if not isinstance(content, list):
         raise RefusedError(400, f"{form} must be a list of objects")
     for number, row in enumerate(content, 1):
@@ -127,8 +168,8 @@ def _of_records(form: str, content: Any) -> Table:
             raise RefusedError(400, f"{form}: row {number} must be an object of column and value")
     if len(content) == 1:
         return Table({name: [value] for name, value in content[0].items()}, 1)
-    names = dict.fromkeys(name for row in content for name in row)
-    return Table({name: [row.get(name) for row in content] for name in names}, len(content))
+    names = dict.fromkeys(name for row in content for name in row)  # rows of names of their own would be a huge table
+    return Table({name: [row.get(name) for row in content] if name in known else () for name in names}, len(content))
 
 
 # ---------------------------------------------------------------- CSV
@@ -146,7 +187,8 @@ def _of_csv(body: bytes) -> Table:
     for number, row in enumerate(data, 1):
         if len(row) != len(names):
             raise RefusedError(400, f"row {number} has {len(row)} values, the first line names {len(names)} columns")
-    return Table({name: [row[at] for row in data] for at, name in enumerate(names)}, len(data), textual=True)
+    columns = {name: ["" if row[at] in EMPTY else row[at] for row in data] for at, name in enumerate(names)}
+    return Table(columns, len(data), textual=True)
 
 
 # ---------------------------------------------------------------- what is told of it

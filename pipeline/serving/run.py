@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from types import FrameType
 
 import uvicorn
 
@@ -54,7 +56,9 @@ def serve(
             threading.Thread(target=_watch, args=(server, watch), daemon=True).start()
         schema = server.served.bundle.schema
         announce(f"{schema.name} ({schema.task}) at http://{host}:{bound.getsockname()[1]}/ (Ctrl-C stops it)")
-        asyncio.run(uvicorn.Server(_config(server)).serve(sockets=[bound]))
+        signal.signal(signal.SIGTERM, _raise_interrupt)  # uvicorn raises what stopped it again when it has ended
+        with suppress(KeyboardInterrupt):
+            asyncio.run(uvicorn.Server(_config(server)).serve(sockets=[bound]))
 
 
 def _config(server: Server) -> uvicorn.Config:
@@ -79,7 +83,7 @@ def _token(name: str | None) -> str | None:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio leaves Nagle's 40 ms delay on
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
@@ -89,6 +93,10 @@ def _bind(host: str, port: int) -> socket.socket:
         what = f"--port: {port}" if host in LOOPBACK else f"--host: {host}, port {port}"
         raise ConfigError(f"{what} cannot be used ({error.strerror}); choose another, as --port {port + 1}") from error
     return bound
+
+
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _watch(server: Server, mark: Callable[[], object]) -> None:
