@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -45,6 +46,11 @@ class Column:
     levels: tuple[str, ...]  # categories known, sorted
     example: float | str | None  # of a training row; None: missing
     rare: bool = False  # whether there were further categories, pooled because few rows had them: others are no news
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The levels, to be looked up."""
+        return frozenset(self.levels)
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,8 @@ def _as_array(classes: Sequence[Label]) -> np.ndarray:
 
 def _members(sets: np.ndarray, classes: Sequence[Label]) -> list[Any]:
     """For each row of sets (N, C) the list of its classes; rows with the same set share one."""
+    if len(sets) == 1:
+        return [[label for label, is_member in zip(classes, sets[0].tolist(), strict=True) if is_member]]
     packed = np.packbits(sets, axis=1)
     distinct, which = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_inverse=True)
     unpacked = np.unpackbits(distinct.view(np.uint8).reshape(len(distinct), -1), axis=1, count=len(classes))

@@ -13,7 +13,7 @@ Unknown = Literal["reject", "impute"]
 Values = Sequence[Any] | np.ndarray
 
 SHOWN_LEVELS = 10  # of a column's known categories, in what is said of a fault
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 UNREADABLE = object()
 UNSEEN = 2 * MISSING  # stands for text that is no level: what was sent may hold what onnxruntime cannot take
 
@@ -51,6 +51,8 @@ def read_rows(
             or taken as they come: filled in, treated as rare ones, left out.
         textual: whether all values are text, as in CSV: then "" is missing and numbers are read from it.
     """
+    if n_rows == 1 and (plain := _plain_row(schema, raw)) is not None:
+        return Rows(plain, [])
     faults: list[Fault] = []
     columns = {}
     for column in schema.columns:
@@ -66,6 +68,36 @@ def read_rows(
             if name not in known
         ]
     return Rows(columns, faults)
+
+
+def _plain_row(schema: Schema, raw: Mapping[str, Values]) -> dict[str, np.ndarray] | None:
+    """A row of finite numbers, known levels and dates, in a tenth of the time; None: it needs a closer look."""
+    if len(raw) != len(schema.columns):
+        return None
+    figures: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    for column in schema.columns:
+        (value,) = raw.get(column.name, (None,))
+        if column.kind == "datetime":
+            value = _moment(value) if type(value) is str else None
+        elif column.kind == "category" and type(value) is bool:
+            value = str(value)
+        if type(value) is float or type(value) is int:
+            if column.kind == "category":
+                return None
+            figures[column.name] = value
+        elif column.kind != "category" or type(value) is not str or value not in column.known:
+            return None
+        else:
+            texts[column.name] = value
+    try:
+        x, words = np.array([*figures.values()], np.float64), np.array([*texts.values()], object)
+    except OverflowError:
+        return None
+    if not np.isfinite(x).all():
+        return None
+    found = {name: x[at : at + 1] for at, name in enumerate(figures)}
+    return found | {name: words[at : at + 1] for at, name in enumerate(texts)}
 
 
 def read_column(
@@ -159,20 +191,20 @@ def _moment(value: Any) -> Any:
     if not isinstance(value, datetime):
         return UNREADABLE
     try:
-        passed = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
-        return float(seconds_of(np.array(passed // timedelta(microseconds=1))))
+        passed = ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     except (OverflowError, ValueError):
         return UNREADABLE
+    seconds, following = passed / 10**6, float(passed // 10**6 + 1)
+    return seconds if seconds < following else math.nextafter(following, -math.inf)  # as `seconds_of` does of many
 
 
 # ---------------------------------------------------------------- categories
 def _texts(column: Column, values: Values, faults: list[Fault], unknown: Unknown, textual: bool) -> np.ndarray:
     found = np.empty(len(values), object)
     is_blank = textual or "" not in column.levels
-    levels = {*column.levels}
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         text = value if type(value) is str else _text(value)
-        if textual and type(text) is str and text not in levels:
+        if textual and type(text) is str and text not in column.known:
             text = _as_a_file_is_read(text)
         if text is UNREADABLE or text == MISSING:
             faults.append(_fault(column, row, values, unknown))
@@ -181,7 +213,7 @@ def _texts(column: Column, values: Values, faults: list[Fault], unknown: Unknown
             if unknown == "reject" and not column.missing:
                 faults.append(_fault(column, row, values, unknown))
             text = MISSING
-        elif text not in levels:
+        elif text not in column.known:
             if unknown == "reject" and not column.rare:
                 faults.append(_fault(column, row, values, unknown))
             text = UNSEEN

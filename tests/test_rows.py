@@ -1,6 +1,7 @@
 """Raw values to what a model takes, and every fault named."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,6 +120,23 @@ def test_dates_are_seconds_since_1970_in_utc(value: object, seconds: float) -> N
     rows = read(DATE, [value])
     assert rows.faults == []
     assert rows.columns["joined"].tolist() == pytest.approx([seconds], nan_ok=True)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999999", "1970-01-01T00:00:00.000001", "0001-01-01"])
+def test_one_date_is_what_many_are(text: str) -> None:
+    given = np.array([text], "datetime64[us]")
+    assert read(DATE, [text]).columns["joined"].tolist() == read(DATE, given).columns["joined"].tolist()
+
+
+def test_one_plain_row_is_read_as_rows_are() -> None:
+    row = {"age": [40], "gappy": [0.5], "town": ["Köln"], "joined": ["2001-09-09"], "other": ["3"]}
+    columns = schema(NUMBER, GAPPY, TOWN, DATE, replace(TOWN, name="other"))
+    one = read_rows(columns, row, 1, unknown="reject")
+    two = read_rows(columns, {name: values * 2 for name, values in row.items()}, 2, unknown="reject")
+    assert one.faults == two.faults == []
+    for name in row:
+        assert one.columns[name].dtype == two.columns[name].dtype
+        assert [*one.columns[name].tolist()] * 2 == two.columns[name].tolist()
 
 
 def test_numpy_dates_are_read_at_once() -> None:
