@@ -129,7 +129,13 @@ def test_one_date_is_what_many_are(text: str) -> None:
 
 
 def test_one_plain_row_is_read_as_rows_are() -> None:
-    row = {"age": [40], "gappy": [0.5], "town": ["Köln"], "joined": ["2001-09-09"], "other": ["3"]}
+    row: dict[str, list[Any]] = {
+        "age": [40],
+        "gappy": [0.5],
+        "town": ["Köln"],
+        "joined": ["2001-09-09"],
+        "other": ["3"],
+    }
     columns = schema(NUMBER, GAPPY, TOWN, DATE, replace(TOWN, name="other"))
     one = read_rows(columns, row, 1, unknown="reject")
     two = read_rows(columns, {name: values * 2 for name, values in row.items()}, 2, unknown="reject")
