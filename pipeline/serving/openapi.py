@@ -53,7 +53,13 @@ def _refusal(why: str) -> dict[str, Any]:
     return {"description": why, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 
 
-ERRORS = {"400": "Not a table", "413": "Too large", "415": "Another content type", "422": "Values that do not fit"}
+ERRORS = {
+    "400": "Not a table",
+    "408": "Its body took too long",
+    "413": "Too large",
+    "415": "Another content type",
+    "422": "Values that do not fit",
+}
 
 
 def _invocations(schema: Schema, asked: Serve) -> dict[str, Any]:
