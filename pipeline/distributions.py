@@ -59,9 +59,11 @@ class Categorical(Part):
     @model_validator(mode="after")
     def _branches_are_of_choices(self) -> Self:
         labels = [plain(choice) for choice in self.choices]
-        for label in labels:
-            if labels.count(label) > 1:
+        for place, choice in enumerate(self.choices):
+            if labels.index(label := labels[place]) < place:
                 raise ValueError(f"choices: must differ, got {label} twice")
+            if (first := self.choices.index(choice)) < place:  # Optuna finds choices by ==, where false is 0
+                raise ValueError(f"choices: must differ, got {labels[first]} and {label}")
         for branch in self.branches:
             if branch not in labels:
                 raise ValueError(f"branches: '{branch}' is none of the choices {', '.join(labels)}")

@@ -1,6 +1,7 @@
 """What is wrong with a config's values, in a line each: the name as typed, the rule, the value."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -113,4 +114,7 @@ def shown(value: object) -> str:
         return f"[{','.join(map(shown, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{shown(entry)}' for key, entry in value.items())}}}"
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value)
+    return f"'{escaped}'"

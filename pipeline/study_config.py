@@ -90,6 +90,8 @@ class Study(Section):
             raise ValueError(f"metrics: must differ, got {','.join(self.metrics)}")
         if self.metrics and self.direction:
             raise ValueError("direction: goes with study.metric; each of study.metrics has its own")
+        if self.metrics and self.sampler == "cma_es":
+            raise ValueError("sampler: cma_es searches by one metric only; use another, as study.sampler=nsga2")
         if self.metrics and self.pruner not in (None, "none"):
             raise ValueError(f"pruner: Optuna prunes by one metric only, got {self.pruner}; leave it out")
         return self

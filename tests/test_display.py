@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from pipeline.studies.display import StudyTable
+from pipeline.studies.display import ROWS, StudyTable
 from pipeline.studies.search import Progress
 
 
@@ -82,3 +82,28 @@ def test_a_trial_stays_on_one_line_of_a_narrow_terminal() -> None:
 def test_the_time_left_is_that_of_the_trials_so_far(n_done: int, taken: float, left: str) -> None:
     given = progress(*[DONE] * n_done, n_trials=4, taken=taken)
     assert f"{n_done} of 4 trials, {left}" in " ".join(said(given, terminal=True).split())
+
+
+def test_a_line_is_said_once() -> None:
+    out = io.StringIO()
+    with StudyTable(Console(file=out, width=110)) as table:
+        for trials in ([DONE], [DONE], [DONE, PRUNED]):
+            table(progress(*trials, n_trials=4))
+    assert [line.split()[1] for line in out.getvalue().splitlines()] == ["0", "1"]
+
+
+def test_of_many_trials_the_latest_are_shown() -> None:
+    trials = [ended(number, TrialState.COMPLETE, 1.0 + number) for number in range(ROWS + 5)]
+    lines = said(progress(*trials, n_trials=99), terminal=True).splitlines()
+    numbers = [line.strip("│ ").split()[0] for line in lines if " complete " in line]
+    assert [*dict.fromkeys(numbers)] == [str(number) for number in range(5, ROWS + 5)]
+
+
+def test_trials_of_earlier_starts_do_not_count_for_the_time_left() -> None:
+    given = Progress(12, 8, started=time.monotonic() - 10, ended=[DONE], n_finished=10)
+    assert "10 of 12 trials, about 10 s left" in said(given, terminal=True)
+
+
+def test_a_trial_of_several_objectives_shows_each_value() -> None:
+    trial = optuna.trial.create_trial(values=[0.25, 9.0])
+    assert said(progress(trial, n_trials=2), terminal=False).startswith(f"trial {trial.number} complete 0.25, 9 ")

@@ -61,3 +61,11 @@ def test_choices_differ_and_branches_are_of_choices(given: dict[str, object], ru
 )
 def test_a_choice_is_named_as_it_is_typed_in_an_override(choice: object, text: str) -> None:
     assert plain(choice) == text
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"), [([0, False], "0 and false"), ([True, 1], "true and 1"), ([1, 1.0], "1 and 1.0")]
+)
+def test_choices_that_optuna_takes_for_one_are_refused(choices: list[object], said: str) -> None:
+    with pytest.raises(ValidationError, match=f"choices: must differ, got {said}"):
+        ADAPTER.validate_python({"type": "categorical", "choices": choices})

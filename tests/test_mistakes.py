@@ -1,6 +1,7 @@
 """The words for mistakes: values as they are typed, names that may have been meant, rules."""
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -14,6 +15,11 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan
 def test_a_value_is_shown_as_it_can_be_typed(value: object) -> None:
     typed = OmegaConf.to_container(OmegaConf.create(f"x: {shown(value)}"))
     assert typed == {"x": value}
+
+
+@given(value=st.text(st.sampled_from("a'\"\\ ,:={}[]$é\n"), max_size=8))
+def test_text_is_shown_as_hydra_reads_it(value: str) -> None:
+    assert OverridesParser.create().parse_override(f"x={shown(value)}").value() == value
 
 
 @pytest.mark.parametrize(

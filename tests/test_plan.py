@@ -1,14 +1,19 @@
 """What a study is to do: directions, a trial's overrides, what makes two studies the same."""
 
+from functools import cache
+
+import optuna
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.studies.plan import MAY_CHANGE, Plan, direction_of, group_of, make_plan, value_at
+from pipeline.studies.storage import open_study
 from pipeline.study_config import Study
 
 LR = "search.space={optimizer.lr:{type:float,low:0.001,high:0.1}}"
 
 
+@cache
 def plan(*overrides: str) -> Plan:
     return make_plan(["data=iris", "search=mlp", *overrides])
 
@@ -41,7 +46,7 @@ def test_an_override_is_of_a_group(override: str, group: str) -> None:
 
 
 def test_a_trial_that_chooses_a_group_drops_what_was_set_of_the_other_choice() -> None:
-    asked = plan("optimizer=sgd", "optimizer.lr=0.5", "seed=3", "search=optimizers")
+    asked = plan("optimizer=sgd", "optimizer.lr=0.5", "seed=3")
     overrides = asked.trial_overrides({"optimizer": "rmsprop", "optimizer.alpha": 0.9})
     assert overrides == ["data=iris", "seed=3", "optimizer=rmsprop", "optimizer.alpha=0.9"]
     config = asked.trial_config({"optimizer": "rmsprop", "optimizer.alpha": 0.9})
@@ -79,3 +84,28 @@ def test_the_value_at_a_path_is_the_configs_and_of_a_group_its_choice() -> None:
     config = plan("optimizer=sgd").config
     assert (value_at(config, "optimizer"), value_at(config, "optimizer.lr")) == ("sgd", config.optimizer.lr)
     assert value_at(config, "optimizer.alpha") is None
+
+
+def test_a_length_that_refers_to_no_list_is_told() -> None:
+    with pytest.raises(ConfigError) as error:
+        plan().length("optimizer.lr")
+    assert error.value.lines == ("search.space: a length refers to optimizer.lr, which is no list, got 0.001",)
+
+
+def test_what_is_for_another_task_is_not_searched() -> None:
+    smoothing = "search.space={loss.label_smoothing:{type:float,low:0,high:0.1,task:classification}}"
+    asked = plan(smoothing)
+    assert "loss.label_smoothing" in asked.for_task("multiclass").space
+    assert {*asked.space} - {*asked.for_task("regression").space} == {"loss.label_smoothing"}
+
+
+def test_the_name_that_a_study_has_anyway_may_be_given() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for overrides in ([], ["study.name=iris-mlp"]):
+        plan = make_plan(["data=iris", "search=mlp", *overrides])
+        open_study(storage, plan.name, plan.directions, plan.identity("d"))
+
+
+def test_cma_es_with_several_objectives_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^study\.sampler: "):
+        make_plan(["data=iris", "search=mlp", "study.sampler=cma_es", "study.metrics=[val/log_loss,n_params]"])

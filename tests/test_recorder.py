@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.sending import WholeRun
@@ -36,6 +37,9 @@ class Told(Tracker):
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.said |= values
+
+    def file(self, name: str, content: bytes) -> None:
+        self.said[name] = content
 
 
 def ended(state: TrialState, value: float | None = None, **attributes: object) -> FrozenTrial:
@@ -86,9 +90,22 @@ def test_curves_stand_at_the_time_each_epoch_ended() -> None:
 
 
 def test_a_trial_without_a_config_is_recorded_with_its_parameters() -> None:
-    told = Told()
-    Recorder(told, PLAN).ended(ended(TrialState.FAIL), None, None)
-    assert told.whole[0].params == {}
+    told, study = Told(), optuna.create_study()
+    study.ask({"optimizer.lr": optuna.distributions.FloatDistribution(0.5, 0.5)})
+    study.tell(0, state=TrialState.FAIL)
+    Recorder(told, PLAN).ended(study.get_trials()[0], None, None)
+    assert told.whole[0].params == {"optimizer.lr": 0.5}
+
+
+def test_of_several_objectives_the_first_is_the_runs_value() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    study.tell(study.ask(), [0.25, 9.0])
+    assert [(point.name, point.value) for point in recorded(study.get_trials()[0]).metrics] == [("value", 0.25)]
+
+
+def test_what_was_reported_stands_at_its_epoch() -> None:
+    points = [point for point in recorded(ended(TrialState.PRUNED)).metrics if point.name == "reported"]
+    assert [(point.value, point.step) for point in points] == [(0.9, 1)]
 
 
 def test_the_studys_run_says_what_is_searched_and_how() -> None:
@@ -98,3 +115,4 @@ def test_the_studys_run_says_what_is_searched_and_how() -> None:
     assert "study.n_trials" not in told.said  # it may change
     assert (told.said["kind"], told.said["digest"], told.said["status"]) == ("study", "d1", "running")
     assert any(name.startswith("search.space.optimizer.lr") for name in told.said)
+    assert yaml.safe_load(told.said["study.yaml"])["study"]["n_trials"] == 3  # type: ignore[arg-type]

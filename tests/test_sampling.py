@@ -1,17 +1,19 @@
 """Samplers and pruners by name; what TPE and the percentile pruners look at in a long study."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.compose import load_config
 from pipeline.space import parse_space
+from pipeline.studies.plan import make_plan
 from pipeline.studies.sampling import (
     N_BEST,
     N_COMPARED,
@@ -109,14 +111,67 @@ def test_the_same_place_in_a_study_draws_the_same_and_another_place_draws_anew()
     assert drawn(5) == drawn(5) != drawn(6)
 
 
+def test_a_sequence_goes_on_from_trial_to_trial() -> None:
+    study, chosen = optuna.create_study(), config("study.sampler=qmc")
+    for number in range(9):
+        study.sampler = build_sampler(chosen, 0, number)
+        trial = study.ask()
+        draw(trial, SPACE, lambda _: 1)
+        study.tell(trial, 1.0)
+    assert len({trial.params["optimizer.lr"] for trial in study.get_trials()}) == 9
+
+
 # ---------------------------------------------------------------- TPE
-@given(n_trials=st.integers(0, N_BEST + N_LATEST), seed=st.integers(0, 99))
+@settings(max_examples=40)
+@given(n_trials=st.integers(0, N_BEST + N_LATEST - 1), seed=st.integers(0, 99))
 def test_a_study_that_is_not_long_gets_what_optunas_tpe_suggests(n_trials: int, seed: int) -> None:
     def suggested(sampler: optuna.samplers.BaseSampler) -> float:
         return study_of(spread(n_trials or 1), sampler=sampler).ask(dict(UNIT)).params["x"]  # type: ignore[no-any-return]
 
     theirs = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     assert suggested(BoundedTPE(seed=seed, multivariate=True)) == suggested(theirs)
+
+
+CONDITIONAL = parse_space(
+    {
+        "optimizer": {
+            "type": "categorical",
+            "choices": ["sgd", "adam"],
+            "branches": {"sgd": {"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}},
+        },
+        "seed": {"type": "int", "low": 0, "high": 9},
+    }
+)
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_branches_pruned_failed_and_running_trials_change_nothing_of_that(directions: list[Direction]) -> None:
+    def suggested(build: Callable[[int], optuna.samplers.BaseSampler]) -> list[object]:
+        study = optuna.create_study(directions=directions)
+        for number in range(N_LATEST):
+            study.sampler = build(number)
+            trial = study.ask()
+            draw(trial, CONDITIONAL, lambda _: 1)
+            if number % 5 == 1 and len(directions) == 1:
+                trial.report(number % 3, 1)
+                study.tell(trial, state=TrialState.PRUNED)
+            elif number % 5 == 2:
+                study.tell(trial, state=TrialState.FAIL)
+            elif number % 5 > 2:
+                study.tell(trial, [float(7919 * number % 101)] * len(directions))
+        return [trial.params for trial in study.get_trials()]
+
+    chosen = config("study.sampler_options={n_startup_trials:5,n_ei_candidates:7}")
+
+    def theirs(number: int) -> optuna.samplers.BaseSampler:
+        ours = build_sampler(chosen, 3, number)
+        assert isinstance(ours, BoundedTPE)
+        options: dict[str, Any] = {"multivariate": True, "group": True, "n_startup_trials": 5, "n_ei_candidates": 7}
+        return optuna.samplers.TPESampler(seed=(3 + number * 1_000_003) % 2**32, **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        assert suggested(lambda number: build_sampler(chosen, 3, number)) == suggested(theirs)
 
 
 def looked_at(study: optuna.Study) -> list[FrozenTrial]:
@@ -145,6 +200,7 @@ def test_of_two_objectives_the_best_of_each_are_seen() -> None:
 
 
 # ---------------------------------------------------------------- the percentile pruners
+@settings(max_examples=40)
 @given(n_trials=st.integers(1, N_COMPARED), value=st.floats(0, 1), percentile=st.sampled_from([10.0, 25.0, 50.0]))
 def test_a_study_that_is_not_long_is_pruned_as_optuna_does(n_trials: int, value: float, percentile: float) -> None:
     def decision(pruner: optuna.pruners.BasePruner) -> bool:
@@ -173,6 +229,17 @@ def test_more_startup_trials_than_are_compared_are_waited_for_all_the_same() -> 
     assert (decision(900), decision(1001)) == (True, False)
 
 
+def test_the_median_is_the_percentile_of_50() -> None:
+    pruners = [build_pruner(config("study.pruner_options={n_warmup_steps:1}")), optuna.pruners.MedianPruner()]
+    decisions = []
+    for pruner in pruners:
+        for value in (0.4, 0.6):
+            trial = study_of(spread(99), pruner=pruner).ask()
+            trial.report(value, 2)
+            decisions.append(trial.should_prune())
+    assert decisions == [False, True] * 2
+
+
 # ---------------------------------------------------------------- settings and parameters
 def test_a_list_among_the_choices_is_kept_as_text_and_found_again() -> None:
     space = parse_space({"model.hidden": {"type": "categorical", "choices": [[64, 32], [8]]}})
@@ -181,3 +248,41 @@ def test_a_list_among_the_choices_is_kept_as_text_and_found_again() -> None:
     assert answers["model.hidden"] in ([64, 32], [8])
     assert trial.params["model.hidden"] == as_parameter(answers["model.hidden"])
     assert answers_of(trial.params, space, lambda _: 1) == answers
+
+
+@pytest.mark.parametrize("name", ["cma_es", "qmc"])
+def test_what_a_sampler_draws_one_by_one_differs_from_trial_to_trial(name: str) -> None:
+    plan = make_plan(["data=iris", "search=optimizers", f"study.sampler={name}"])
+    study, optimizers, rates = optuna.create_study(), set[object](), set[object]()
+    for number in range(24):
+        study.sampler = build_sampler(plan.config.study, 0, number)
+        trial = study.ask()
+        answers = draw(trial, plan.space, plan.length)
+        optimizers.add(answers["optimizer"])
+        rates.add(answers["optimizer.lr"])
+        study.tell(trial, (7919 * number) % 101)
+    assert len(optimizers) > 3
+    assert len(rates) == 24
+
+
+def test_the_startup_trials_of_cma_es_differ() -> None:
+    asked = load_config(
+        ["data=iris", "search=mlp", "study.sampler=cma_es", "study.sampler_options={n_startup_trials:8}"],
+        None,
+        StudyConfig,
+    ).study
+    study, drawn = optuna.create_study(), set[float]()
+    for number in range(8):
+        study.sampler = build_sampler(asked, 0, number)
+        trial = study.ask()
+        drawn.add(trial.suggest_float("x", 0, 1))
+        study.tell(trial, number)
+    assert len(drawn) == 8
+
+
+def test_as_many_values_as_n_min_trials_asks_for_are_compared() -> None:
+    study = optuna.create_study(pruner=BoundedPercentile(50.0, n_min_trials=300))
+    study.add_trials([optuna.trial.create_trial(value=0.0, intermediate_values={2: 0.0}) for _ in range(1000)])
+    trial = study.ask()
+    trial.report(1.0, 2)
+    assert trial.should_prune()

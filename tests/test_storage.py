@@ -1,5 +1,7 @@
 """Where a study is kept: trials that count, trials given back, the journal, the lock, refusals."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from optuna.trial import TrialState
 
 from pipeline.compose import load_config
 from pipeline.errors import ConfigError, TrackingError
+from pipeline.studies import storage as storage_module
 from pipeline.studies.storage import (
+    CREATE_TRIES,
     MAX_RETRIES,
     Journal,
     fail,
@@ -20,6 +24,7 @@ from pipeline.studies.storage import (
     only_one,
     open_storage,
     open_study,
+    retried,
 )
 from pipeline.study_config import StudyConfig
 
@@ -56,6 +61,18 @@ def test_settings_given_back_are_queued_once_however_often() -> None:
     assert counted(study) == []
     again = study.ask()
     assert again.suggest_float("x", 0, 1) == trial.params["x"]
+
+
+def test_a_kill_between_queueing_and_failing_loses_and_doubles_nothing() -> None:
+    study = optuna.create_study()
+    cut_off = frozen(study, study.ask())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage_module, "fail", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            give_back(study, cut_off, "killed")
+    give_back(study, cut_off, "killed again")
+    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL, TrialState.WAITING]
+    assert retried(study.get_trials()[1]) == [0]
 
 
 def test_settings_that_kill_every_process_are_given_up() -> None:
@@ -95,12 +112,33 @@ def test_half_a_line_that_a_kill_left_is_dropped_and_the_rest_read(tmp_path: Pat
     assert [trial.value for trial in again.get_trials()] == [1.0]
 
 
+def test_of_half_a_line_alone_nothing_is_left(tmp_path: Path) -> None:
+    journal(tmp_path).write_bytes(b'{"op_code"')
+    with only_one(tmp_path, "s"):
+        assert journal(tmp_path).read_bytes() == b""
+
+
+def test_what_is_written_is_what_optunas_own_journal_reads(tmp_path: Path) -> None:
+    file = str(tmp_path / "journal.log")
+    study = optuna.create_study(storage=JournalStorage(Journal(file)), study_name="s")
+    study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 0.5)
+    theirs = JournalStorage(optuna.storages.journal.JournalFileBackend(file))
+    assert optuna.load_study(storage=theirs, study_name="s").best_params == study.best_params
+
+
+def test_a_folder_is_free_after_an_error_too(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), only_one(tmp_path, "mine"):
+        raise ZeroDivisionError
+    with only_one(tmp_path, "mine"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
 def test_a_folder_is_held_by_one_and_free_when_that_one_is_gone(tmp_path: Path) -> None:
     with only_one(tmp_path, "mine"), pytest.raises(ConfigError) as error, only_one(tmp_path, "mine"):
         pass
-    assert error.value.lines[0].startswith("study.name: 'mine' is searched by process ")
-    assert error.value.lines[0].endswith(
-        "wait for it, choose another study.name, or give study.storage, which several can share"
+    assert error.value.lines == (
+        f"study.name: 'mine' is searched by process {os.getpid()} already; wait for it, "
+        "choose another study.name, or give study.storage, which several can share",
     )
     with only_one(tmp_path, "mine"):
         pass
@@ -123,8 +161,30 @@ def test_a_study_goes_on_under_the_same_identity_and_no_other() -> None:
     )
 
 
-def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_the_first_five_differences_are_shown() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    opened(storage, **{f"s{place}": 0 for place in range(7)})
+    with pytest.raises(ConfigError) as error:
+        opened(storage, **{f"s{place}": [1] for place in range(7)})
+    shown = "; ".join(f"s{place} was 0, is [1]" for place in range(5))
+    assert error.value.lines == (f"study.name: 's' is of other settings: {shown}; choose another study.name",)
+
+
+def stored_at(url: str) -> StudyConfig:
+    return load_config(["data=iris", "search=mlp", f"study.storage={url}"], None, StudyConfig)
+
+
+def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
     url = f"sqlite:///{tmp_path}/absent/study.db"
-    config = load_config(["data=iris", "search=mlp", f"study.storage={url}"], None, StudyConfig)
     with pytest.raises(TrackingError, match=f"study.storage: {url} cannot be used: "):
-        open_storage(config, "s")
+        open_storage(stored_at(url), "s")
+    assert len(waits) == CREATE_TRIES - 1
+
+
+def test_a_driver_that_is_not_installed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: 1 / 0)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(TrackingError, match=r"^study\.storage: postgresql\+psycopg://h/d cannot be used: "):
+        open_storage(stored_at("postgresql+psycopg://h/d"), "s")

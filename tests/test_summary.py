@@ -6,6 +6,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.studies.plan import make_plan
+from pipeline.studies.storage import give_back
 from pipeline.studies.summary import as_metrics, describe, edges, summarize, table_of
 
 LR = FloatDistribution(1e-4, 1e-1, log=True)
@@ -92,3 +93,27 @@ def test_a_value_near_an_end_of_its_range_lies_at_an_edge(
 ) -> None:
     found = edges(optuna.trial.create_trial(value=0.0, params={"p": value}, distributions={"p": kind}))
     assert [f"at the {end} end" in line for line in found] == [True] * (end is not None)
+
+
+def test_where_more_is_better_the_highest_is_best_and_of_equals_the_first() -> None:
+    plan = make_plan(["data=iris", "search=mlp", "study.metric=val/accuracy"])
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([trial(value, 1) for value in (0.5, 0.9, 0.9)])
+    best = summarize(plan, study).best
+    assert best is not None
+    assert best.number == 1
+
+
+def test_a_trial_that_was_cut_off_and_tried_again_is_counted_once() -> None:
+    study = optuna.create_study()
+    study.ask()
+    give_back(study, study.get_trials()[0], "killed")
+    study.tell(study.ask(), 1.0)
+    assert summarize(PLAN, study).states == {"complete": 1, "pruned": 0, "failed": 0}
+
+
+def test_a_pruned_trial_longer_than_usual_saved_nothing() -> None:
+    study = optuna.create_study()
+    study.add_trials([trial(0.5, 10), trial(None, 30, TrialState.PRUNED)])
+    assert summarize(PLAN, study).epochs_saved == 0
+    assert not [line for line in describe(PLAN, summarize(PLAN, study)) if "pruning" in line]

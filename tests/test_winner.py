@@ -1,6 +1,7 @@
 """The winner: refits gathered in order, compared on the same rows, the best trials averaged."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_results_come_in_the_order_of_the_jobs_whichever_ends_first() -> None:
 
 @pytest.mark.parametrize(
     ("event", "message"),
-    [(Ended(None, error="the loss is nan"), "refit: the loss is nan"), (Died("killed"), "refit: Died(why='killed')")],
+    [(Ended(None, error="the loss is nan"), "refit: the loss is nan"), (Died("killed"), "refit: killed")],
 )
 def test_a_refit_that_fails_ends_the_study_with_the_cause(event: Event, message: str) -> None:
     with pytest.raises(TrainingError) as error:
@@ -95,6 +96,14 @@ def test_the_gain_is_positive_where_the_best_is_better_also_of_a_metric_where_mo
         assert compared([0.9], [0.4], [], metric).gain.value > 0
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
+def test_the_interval_of_a_gain_goes_from_low_to_high_whichever_way_is_better(metric: str) -> None:
+    unsure = np.random.default_rng(0).uniform(size=len(Y))
+    default = replace(result(0.5), prediction=np.stack([unsure, 1 - unsure], axis=1))
+    gain = compare("binary", metric, {"best": [result(0.9)], "default": [default]}, [], 0).gain
+    assert 0 < gain.low < gain.value < gain.high
+
+
 def test_the_spread_over_seeds_is_told_and_what_the_ensemble_gains() -> None:
     lines = Comparison("rmse", (1.0, 3.0), (4.0, 4.0), Interval(2.0, 1.0, 3.0), ensemble=1.5, n_members=4).lines()
     assert lines == [
@@ -122,3 +131,21 @@ def test_a_study_of_the_loss_is_tested_by_a_metric_of_the_task() -> None:
     assert metric_of("val/loss", "regression") == "rmse"
     assert metric_of("val/loss", "multiclass") == "log_loss"
     assert metric_of("val/accuracy", "binary") == "accuracy"
+
+
+@pytest.mark.parametrize(("fault", "run_id"), [("", "r1"), ("row 3 differs", "")])
+def test_the_run_to_register_is_the_best_settings_first_unless_its_bundle_must_not_be_used(
+    fault: str, run_id: str
+) -> None:
+    first = replace(result(0.9), run_id="r1", fault=fault)
+    refits = {"best": [first, replace(first, run_id="r2", fault="")], "default": [result(0.5)]}
+    assert compare("binary", "log_loss", refits, [], 0).run_id == run_id
+
+
+def test_of_equal_trials_the_first_are_members() -> None:
+    study = optuna.create_study()
+    for value in (0.5, 0.2, 0.5, 0.5):
+        study.tell(study.ask(), value)
+    plan = make_plan(["data=iris", "search=mlp"])
+    assert [trial.number for trial in members_of(study, plan, 3)] == [1, 0, 2]
+    assert members_of(study, plan, 0) == []

@@ -217,3 +217,10 @@ def test_a_run_is_tracked_under_its_parent_with_its_tags(quiet: object, monkeypa
 def test_ctrl_c_is_left_to_the_process_that_leads_the_study(quiet: list[tuple[int, Any]]) -> None:
     served()
     assert quiet == [(signal.SIGINT, signal.SIG_IGN)]
+
+
+@pytest.mark.parametrize("objective", ["n_params", "seconds"])
+def test_a_first_objective_that_is_none_of_an_epochs_metrics_fails_no_trial(objective: str) -> None:
+    job = Trial(config=quick(), number=0, metric=objective, sign=1, every=0)
+    trainer: Any = SimpleNamespace(callback_metrics={"val/loss": 0.5}, current_epoch=0, max_epochs=9, should_stop=False)
+    Reporter(None, job).on_train_epoch_end(trainer, None)  # type: ignore[arg-type]

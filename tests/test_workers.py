@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import NoTracking
 from pipeline.studies.jobs import Died, Ended, Probe, Probed, Report, Trial
-from pipeline.studies.workers import Pool
+from pipeline.studies.workers import Pool, _how
 from tests.conftest import quick
 
 
@@ -64,10 +64,13 @@ def test_a_pool_grows_and_ends_its_processes() -> None:
     assert not any(process.is_alive() for process in processes)
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM])
-def test_another_end_is_named(signal_number: int) -> None:
-    with Pool() as pool:
-        pool.submit(trial(0, "trainer.max_epochs=100000", "trainer.patience=null"))
-        os.kill(pool._workers[0].process.pid, signal_number)
-        [(_, event)] = list(pool.events(60))
-    assert event == Died("the worker was killed by SIGTERM")
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-signal.SIGTERM, "the worker was killed by SIGTERM"),
+        (-signal.SIGKILL, "the worker was killed by SIGKILL, as the system does when memory runs out"),
+        (3, "the worker ended with code 3"),
+    ],
+)
+def test_how_a_worker_ended_is_told_in_words(code: int, words: str) -> None:
+    assert _how(code) == words

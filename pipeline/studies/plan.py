@@ -17,8 +17,8 @@ from pipeline.types import Task
 
 Direction = Literal["minimize", "maximize"]
 MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not what is searched
-    "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures", "refit_seeds",
-    "ensemble",
+    "name", "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures",
+    "refit_seeds", "ensemble",
 }  # fmt: skip
 NOT_SEARCHED: dict[str, bool | set[str]] = {
     "tracking": True, "predict": True, "serve": True, "search": True, "study": MAY_CHANGE,

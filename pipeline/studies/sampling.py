@@ -84,7 +84,7 @@ class BoundedPercentile(optuna.pruners.PercentilePruner):
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         if self._excerpt is None:
             complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            step = max(1, len(complete) // max(N_COMPARED, self._n_startup_trials))
+            step = max(1, len(complete) // max(N_COMPARED, self._n_startup_trials, self._n_min_trials))
             self._excerpt = Excerpt(study, complete[::step])
         return super().prune(self._excerpt, trial)
 
@@ -107,7 +107,7 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
     "threshold": optuna.pruners.ThresholdPruner,
     "none": optuna.pruners.NopPruner,
 }
-ONE_SEED = ("qmc", "cma_es")  # draw a sequence: what its place is, they keep in the storage
+SEQUENCES = ("qmc", "cma_es")  # draw a sequence by one seed, and keep their place in it in the storage
 
 
 def build_sampler(study: Study, seed: int, n_trials: int) -> BaseSampler:
@@ -116,10 +116,13 @@ def build_sampler(study: Study, seed: int, n_trials: int) -> BaseSampler:
     Each trial has a sampler of its own, seeded by the trials before it: so a study that was cut off goes on as it would
     have, and does not draw again what it drew before.
     """
-    own = seed if study.sampler in ONE_SEED else (seed + n_trials * 1_000_003) % 2**32
+    own = (seed + n_trials * 1_000_003) % 2**32
+    options: dict[str, Any] = {"seed": own}
+    if study.sampler in SEQUENCES:  # what they do not handle, they have another draw
+        options = {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(own)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[study.sampler](seed=own, **study.sampler_options)
+        return SAMPLERS[study.sampler](**options, **study.sampler_options)
 
 
 def build_pruner(study: Study) -> BasePruner:

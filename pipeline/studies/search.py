@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -115,6 +116,7 @@ class Search:
             config = self.plan.trial_config(answers)
         except ConfigError as error:
             self._failed(trial, "; ".join(error.lines))
+            self._look()
             return
         self.progress.running[trial.number], self._configs[trial.number] = 0, config
         pool.submit(self._job(trial.number, config))
@@ -143,6 +145,15 @@ class Search:
 
     # ------------------------------------------------------------ what comes back
     def _handle(self, pool: Pool, job: Trial, event: Event) -> None:
+        try:
+            self._take(pool, job, event)
+        except UpdateFinishedTrialError:  # another machine took it for dead, and queued its settings again
+            if isinstance(event, Report):
+                pool.answer(job, stop=True)
+            else:
+                self._close(self._open[job.number], None)
+
+    def _take(self, pool: Pool, job: Trial, event: Event) -> None:
         trial = self._open[job.number]
         if isinstance(event, Report):
             trial.report(event.value, event.epoch)

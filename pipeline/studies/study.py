@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.registry import register
 from pipeline.space import grid, nearest
 from pipeline.studies.figures import study_figures
-from pipeline.studies.jobs import Ended, Probe, Probed, Run
+from pipeline.studies.jobs import Died, Ended, Probe, Probed, Run
 from pipeline.studies.plan import Plan, value_at
 from pipeline.studies.recorder import Recorder
 from pipeline.studies.sampling import answers_of, as_parameter
@@ -89,9 +89,11 @@ def _probe(pool: Pool, plan: Plan) -> Probed:
     pool.submit(Probe(config.model_copy(update={"tracking": NoTracking(name="none", root=config.tracking.root)})))
     while True:
         for _, event in pool.events(1.0):
-            if isinstance(event, Ended) and isinstance(event.result, Probed):
-                return event.result
-            raise DataError(event.error if isinstance(event, Ended) else str(event))
+            match event:
+                case Ended(result=Probed() as probed):
+                    return probed
+                case Ended(error=why) | Died(why=why):
+                    raise DataError(why)
 
 
 def _n_workers(plan: Plan, probed: Probed) -> int:

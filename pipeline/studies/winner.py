@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config import Config
 from pipeline.errors import TrainingError
 from pipeline.metrics import metrics_of, paired_bootstrap, shown
-from pipeline.studies.jobs import Ended, Run
+from pipeline.studies.jobs import Died, Ended, Run
 from pipeline.studies.plan import Plan
 from pipeline.studies.workers import Pool
 from pipeline.types import Interval, Result, Task
@@ -80,9 +80,11 @@ def run_all(pool: Pool, jobs: Sequence[Run]) -> list[Result]:
         while waiting and pool.idle:
             pool.submit(waiting.pop(0))
         for job, event in pool.events(1.0):
-            if not isinstance(event, Ended) or not isinstance(event.result, Result):
-                raise TrainingError(f"refit: {event.error if isinstance(event, Ended) else event}")
-            results[id(job)] = event.result
+            match event:
+                case Ended(result=Result() as result):
+                    results[id(job)] = result
+                case Ended(error=why) | Died(why=why):
+                    raise TrainingError(f"refit: {why}")
     return [results[id(job)] for job in jobs]
 
 

@@ -27,11 +27,13 @@ class Reporter(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         job, metrics = self._job, trainer.callback_metrics
+        if not job.every:
+            return
         monitored = job.sign * float(metrics[job.config.trainer.monitor])
         if monitored < self._best:
             self._best, self._value = monitored, float(metrics[job.metric])
         epoch = trainer.current_epoch + 1
-        if not job.every or epoch % job.every or epoch == trainer.max_epochs or self._value != self._value:
+        if epoch % job.every or epoch == trainer.max_epochs or self._value != self._value:
             return
         self._connection.send(Report(epoch, self._value))
         if self._connection.recv():
