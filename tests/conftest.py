@@ -1,6 +1,7 @@
 """What tests share: a folder of their own, a tracking store that is made once, the command line in this process."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from pipeline.cli import main
 from pipeline.compose import load_config
 from pipeline.config import Config
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to Ctrl-C
 
 
 class Done(NamedTuple):
