@@ -133,3 +133,19 @@ class Graph:
     def _name(self) -> str:
         self._n_values += 1
         return f"{self._prefix}{self._n_values}"
+
+
+def past_look_ups(model: bytes) -> tuple[bytes, dict[str, dict[str, int]]]:
+    """The graph with codes in place of texts, and the code of each text a column knows; of other texts it is 0."""
+    changed = onnx.load_from_string(model)
+    codes: dict[str, dict[str, int]] = {}
+    for node in changed.graph.node:
+        if node.op_type == "LabelEncoder":
+            told = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+            keys = [key.decode() for key in told["keys_strings"]]
+            codes[node.input[0]] = dict(zip(keys, told["values_int64s"], strict=True))
+            node.CopyFrom(helper.make_node("Identity", node.input, node.output))
+    for given in changed.graph.input:
+        if given.name in codes:
+            given.type.tensor_type.elem_type = INT64
+    return changed.SerializeToString(), codes

@@ -20,7 +20,7 @@ SOURCES = {
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
     0: ["errors", "types", "clock", "database", "console"],
-    1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows"],
+    1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows", "streams"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
         "data.preprocess", "data.cache", "data.prepared",
@@ -89,6 +89,7 @@ ALONGSIDE = {
     "delivery": ["record"],
     "closing": ["record"],
     "rows": ["bundle"],
+    "streams": ["rows"],
     "serving.finding": ["serving.models"],
     "serving.app": ["serving.drift", "serving.explain", "serving.models", "serving.openapi", "serving.protocol"],
     "serving.run": ["serving.app", "serving.models"],

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import scoring
+from pipeline import streams
 from pipeline.bundle import Bundle
 from pipeline.errors import DataError
 from pipeline.scoring import score
@@ -61,7 +61,7 @@ def test_chunks_change_nothing_and_rows_are_counted_through(tmp_path: Path, monk
     rows = table().astype({"count": object})
     rows.loc[[5, 250], "count"] = "many"
     whole = scored(tmp_path, written(tmp_path / "t.csv", rows))
-    monkeypatch.setattr(scoring, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(streams, "CHUNK_ROWS", 64)
     parts = scored(tmp_path, written(tmp_path / "t.csv", rows), "parts.parquet")
     pd.testing.assert_frame_equal(whole, parts)
     errors = (tmp_path / "parts.parquet.errors.csv").read_text()
@@ -95,6 +95,31 @@ def test_other_types_that_say_the_same_are_taken(tmp_path: Path) -> None:
     found = scored(tmp_path, written(tmp_path / "b.parquet", other), "b_out.parquet")
     assert found["predicted"].tolist() == expected["predicted"].tolist()
     np.testing.assert_allclose(found["probability of yes"], expected["probability of yes"], atol=1e-5)
+
+
+def test_a_kept_category_is_written_as_its_text(tmp_path: Path) -> None:
+    rows = table(6).astype({"city": "category"})
+    answers = scored(tmp_path, written(tmp_path / "t.parquet", rows), "out.csv", keep=["city"])
+    assert answers["city"].fillna("").tolist() == rows["city"].astype(object).fillna("").tolist()
+
+
+def test_text_as_in_csv_is_read_as_training_reads_it_and_text_in_parquet_as_it_stands(tmp_path: Path) -> None:
+    rows = table(20)
+    lower = rows.assign(member=rows["member"].astype(str).str.lower())
+    expected = scored(tmp_path, written(tmp_path / "a.parquet", rows))
+    in_csv = scored(tmp_path, written(tmp_path / "b.csv", lower), "b_out.parquet")
+    pd.testing.assert_frame_equal(in_csv, expected)
+    in_parquet = scored(tmp_path, written(tmp_path / "c.parquet", lower), "c_out.parquet")
+    unknown = scored(tmp_path, written(tmp_path / "d.parquet", rows.assign(member="neither")), "d_out.parquet")
+    pd.testing.assert_frame_equal(in_parquet, unknown)
+
+
+def test_values_that_cannot_be_a_category_are_faults_of_their_rows(tmp_path: Path) -> None:
+    rows = table(3).assign(city=pd.Series([["a"], None, ["b"]], dtype=object))
+    answers = scored(tmp_path, written(tmp_path / "t.parquet", rows))
+    assert answers["predicted"].isna().tolist() == [True, False, True]
+    told = pd.read_csv(tmp_path / "out.parquet.errors.csv")
+    assert told[["row", "column", "value"]].to_numpy().tolist() == [[1, "city", "['a']"], [3, "city", "['b']"]]
 
 
 # ---------------------------------------------------------------- mistakes
