@@ -5,7 +5,7 @@ Written and read without pickle; reading and predicting need numpy and onnxrunti
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +92,19 @@ class Predictions(NamedTuple):
     sets: np.ndarray | None = None  # (N, C) bool of classification: the classes that may be true
 
 
+def _lists(sets: np.ndarray, classes: Sequence[Label]) -> list[Any]:
+    """For each row of sets (N, C) the list of its classes; rows with the same set share one."""
+    if len(sets) == 1:
+        return [[label for label, is_member in zip(classes, sets[0].tolist(), strict=True) if is_member]]
+    packed = np.packbits(sets, axis=1)
+    distinct, which = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_inverse=True)
+    unpacked = np.unpackbits(distinct.view(np.uint8).reshape(len(distinct), -1), axis=1, count=len(classes))
+    lists = np.empty(len(distinct), dtype=object)
+    for position, row in enumerate(unpacked):
+        lists[position] = [label for label, is_member in zip(classes, row, strict=True) if is_member]
+    return lists[which].tolist()  # type: ignore[no-any-return]
+
+
 class Bundle:
     """A model ready to use.
 
@@ -145,8 +158,15 @@ class Bundle:
         values, sets = outputs
         return Predictions(values, sets=sets)
 
-    def table(self, predictions: Predictions) -> dict[str, np.ndarray | list[Any]]:
-        """Answers as columns by name: labels as in the data with a probability a class, or values with intervals."""
+    def table(
+        self, predictions: Predictions, lists: Callable[[np.ndarray, Sequence[Label]], Any] = _lists
+    ) -> dict[str, Any]:
+        """Answers as columns by name: labels as in the data with a probability a class, or values with intervals.
+
+        Args:
+            predictions: the answers.
+            lists: makes a column of lists of sets (N, C) and the C classes.
+        """
         values, schema = predictions.values, self.schema
         if schema.task == "regression":
             assert predictions.low is not None
@@ -157,8 +177,7 @@ class Bundle:
         assert predictions.sets is not None
         named = {f"probability of {label}": values[:, code] for code, label in enumerate(schema.labels)}
         predicted = _as_array(schema.classes)[values.argmax(axis=1)]
-        lists, which = members(predictions.sets, schema.classes)
-        return {"predicted": predicted, **named, "set": lists[which].tolist()}
+        return {"predicted": predicted, **named, "set": lists(predictions.sets, schema.classes)}
 
     def _check(self, columns: Mapping[str, np.ndarray]) -> int:
         """The number of rows of columns that fit the schema."""
@@ -241,18 +260,3 @@ def _as_array(classes: Sequence[Label]) -> np.ndarray:
     """Labels as an array of their own type, where they have one."""
     kinds = {type(label) for label in classes}
     return np.array(classes, dtype=None if kinds <= {int} or kinds <= {float} or kinds <= {bool} else object)
-
-
-def members(sets: np.ndarray, classes: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ones of sets (N, C) as lists of classes, and the place (N,) of each row's among them."""
-    if len(sets) == 1:  # in a tenth of the time
-        only = np.empty(1, dtype=object)
-        only[0] = [label for label, is_member in zip(classes, sets[0].tolist(), strict=True) if is_member]
-        return only, np.zeros(1, np.int64)
-    packed = np.packbits(sets, axis=1)
-    distinct, which = np.unique(packed.view(f"V{packed.shape[1]}")[:, 0], return_inverse=True)
-    unpacked = np.unpackbits(distinct.view(np.uint8).reshape(len(distinct), -1), axis=1, count=len(classes))
-    lists = np.empty(len(distinct), dtype=object)
-    for position, row in enumerate(unpacked):
-        lists[position] = [label for label, is_member in zip(classes, row, strict=True) if is_member]
-    return lists, which

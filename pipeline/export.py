@@ -40,8 +40,8 @@ def export_model(network: nn.Module, preprocessor: Preprocessor, calibration: Ca
     _require_nameable(preprocessor)
     graph = Graph(names)
     num, cat = _prepared(graph, preprocessor)
-    outputs = _network(graph, network, num, cat, preprocessor.features_)
-    _answers(graph, graph.cast(outputs, DOUBLE), preprocessor, calibration)
+    outputs, n_members = _network(graph, network, num, cat, preprocessor.features_)
+    _answers(graph, graph.cast(outputs, DOUBLE), n_members, preprocessor, calibration)
     return graph.serialised(OPSET)
 
 
@@ -221,30 +221,40 @@ def _onehot(graph: Graph, categories: Sequence[Category]) -> str:
 
 
 # ---------------------------------------------------------------- network and answers
-def _network(graph: Graph, network: nn.Module, num: str, cat: str, features: Features) -> str:
-    """Outputs (N, K, C) of the network as torch writes it; float32, as onnxruntime lacks activations in float64."""
+def _network(graph: Graph, network: nn.Module, num: str, cat: str, features: Features) -> tuple[str, int]:
+    """Outputs (N, K, C) of the network as torch writes it, and K; float32: onnxruntime lacks activations in float64."""
     rows = 2  # any number: the axis is free
     inputs = {
         "num": torch.zeros(rows, features.n_num),
         "cat": torch.zeros(rows, len(features.cardinalities), dtype=torch.int64),
     }
+    network = deepcopy(network).float().eval()
+    with torch.no_grad():
+        n_members = network(**inputs).shape[1]
     buffer = io.BytesIO()
     free: dict[str, Any] = {name: {0: "N"} for name in (*inputs, "outputs")}
     with warnings.catch_warnings():  # its successor needs onnxscript and takes 40 times as long
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            deepcopy(network).float().eval(), tuple(inputs.values()), buffer,  # type: ignore[arg-type]  # it does write to a buffer
+            network, tuple(inputs.values()), buffer,  # type: ignore[arg-type]  # it does write to a buffer
             input_names=list(inputs), output_names=["outputs"], dynamic_axes=free,
             opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    return graph.inlined(buffer.getvalue(), {"num": num, "cat": cat})
+    return graph.inlined(buffer.getvalue(), {"num": num, "cat": cat}), n_members
 
 
-def _answers(graph: Graph, outputs: str, preprocessor: Preprocessor, calibration: Calibration) -> None:
+def _mean(graph: Graph, values: str, n_members: int) -> str:
+    """The mean (N, C) over the members of (N, K, C); onnxruntime takes as long over one as for a layer."""
+    if n_members == 1:
+        return graph.op("Squeeze", values, graph.constant(np.array([1])))
+    return graph.op("ReduceMean", values, axes=[1], keepdims=0)
+
+
+def _answers(graph: Graph, outputs: str, n_members: int, preprocessor: Preprocessor, calibration: Calibration) -> None:
     """Values and intervals, or probabilities and sets, of outputs (N, K, C) in double precision."""
     features = preprocessor.features_
     if features.task == "regression":
-        mean = graph.op("ReduceMean", outputs, axes=[1], keepdims=0)
+        mean = _mean(graph, outputs, n_members)
         scale, center = (graph.constant(v[None, :]) for v in (preprocessor.target_scale_, preprocessor.target_center_))
         values = graph.op("Add", graph.op("Mul", mean, scale), center)
         margins = graph.constant(np.array([calibration.margins]))
@@ -254,10 +264,10 @@ def _answers(graph: Graph, outputs: str, preprocessor: Preprocessor, calibration
         return
     logits = graph.op("Div", outputs, graph.double(calibration.temperature))
     if features.task == "binary":
-        one = graph.op("ReduceMean", graph.op("Sigmoid", logits), axes=[1], keepdims=0)
+        one = _mean(graph, graph.op("Sigmoid", logits), n_members)
         values = graph.op("Concat", graph.op("Sub", graph.double(1.0), one), one, axis=1)
     else:
-        values = graph.op("ReduceMean", graph.op("Softmax", logits, axis=2), axes=[1], keepdims=0)
+        values = _mean(graph, graph.op("Softmax", logits, axis=2), n_members)
     graph.give("values", values, DOUBLE, len(features.class_counts))
     graph.give("sets", _sets(graph, values, calibration.threshold), BOOL, len(features.class_counts))
 

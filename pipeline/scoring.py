@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.bundle import Bundle, Column, seconds_of
+from pipeline.bundle import Bundle, Column, Label, seconds_of
 from pipeline.errors import DataError
 from pipeline.graph import past_look_ups
 from pipeline.rows import Fault, read_column
@@ -96,7 +96,10 @@ class Scorer:
             for column in schema.columns
         }
         predictions = self._bundle.predict(columns)
-        scored = {name: pa.array(values) for name, values in self._bundle.table(predictions).items()}
+        answers = self._bundle.table(predictions, _lists)
+        if taken := [name for name in self._keep if name in answers]:
+            raise DataError(f"column '{taken[0]}': cannot be kept, the answers have a column of that name; rename it")
+        scored = {name: values if name == "set" else pa.array(values) for name, values in answers.items()}
         if faults:
             bad = np.zeros(table.num_rows, bool)
             bad[[fault.row - 1 for fault in faults if fault.row is not None]] = True
@@ -121,6 +124,12 @@ class Scorer:
             which = pa.array(range(len(texts)))
         found: np.ndarray = np.array([codes.get(text, 0) for text in texts], np.int64)[which.to_numpy()]
         return found
+
+
+def _lists(sets: np.ndarray, classes: Sequence[Label]) -> pa.Array:
+    """A column of lists: for each row of sets (N, C) its classes."""
+    ends = np.cumsum(np.concatenate([[0], sets.sum(axis=1)]), dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(classes).take(pa.array(np.nonzero(sets)[1])))
 
 
 def _decoded(cells: pa.ChunkedArray) -> pa.Array:

@@ -144,7 +144,9 @@ class Answers:
     def _open(self, schema: pa.Schema) -> Any:
         try:
             if self._target.endswith(".parquet"):
-                return pq.ParquetWriter(self._part, schema)
+                repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+                leaves = [f"{name}.list.element" for name in repeating]
+                return pq.ParquetWriter(self._part, schema, use_dictionary=[*repeating, *leaves])
             sink: Any = sys.stdout.buffer
             if self._target != STANDARD:
                 sink = pa.output_stream(self._part, compression="gzip" if self._target.endswith(".gz") else None)

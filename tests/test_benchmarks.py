@@ -147,7 +147,10 @@ def test_a_process_that_ends_otherwise_is_an_error_with_what_it_said(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stepz"], "no bench stepz; there are steps, whole, tracking, growth, reading, startup, study, serving"),
+        (
+            ["stepz"],
+            "no bench stepz; there are steps, whole, tracking, growth, reading, startup, study, serving, predict",
+        ),
         (["--repeats", "2"], "--repeats must be at least 3, got 2"),
         (["--quick", "--repeats", "0"], "--repeats must be at least 1, got 0"),
     ],
@@ -163,7 +166,10 @@ def test_mistakes_are_told(arguments: list[str], message: str, capsys: pytest.Ca
     [
         "steps",
         "reading",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("tracking", "growth", "startup", "serving")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("tracking", "growth", "startup", "serving", "predict")
+        ),
     ],
 )
 def test_every_bench_measures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

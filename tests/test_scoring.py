@@ -155,6 +155,11 @@ def test_a_column_to_keep_that_is_absent_is_named(tmp_path: Path) -> None:
         scored(tmp_path, written(tmp_path / "t.csv", table(3)), keep=["key"])
 
 
+def test_a_column_to_keep_that_is_called_as_the_answers_are_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column 'set': cannot be kept, the answers have a column of that name; rename"):
+        scored(tmp_path, written(tmp_path / "t.csv", table(3).assign(set=1)), keep=["set"])
+
+
 # ---------------------------------------------------------------- command
 def test_the_command_ends_with_1_where_a_row_could_not_be_scored(cli: Callable[..., Done], tmp_path: Path) -> None:
     root, run_id = trained()
