@@ -178,11 +178,12 @@ def serve(
     watch: Annotated[bool, typer.Option("--watch", help="serve a new champion as soon as there is one")] = False,
 ) -> None:
     """Serve a model over HTTP, with a page for people."""
-    from pipeline.serving.finding import marker, resolver
-    from pipeline.serving.run import serve as run
-
     model, overrides = _model_or_override(model, overrides or [])
     config = _load(overrides)
+    with _quick_imports():
+        from pipeline.serving.finding import marker, resolver
+        from pipeline.serving.run import serve as run
+
     root = config.tracking.root
     seen = marker(root, model) if watch else None
     run(resolver(root, model), config.serve, host=host, port=port, token_env=token_env, watch=seen, announce=typer.echo)

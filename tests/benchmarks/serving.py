@@ -34,6 +34,7 @@ def cases(folder: Path, *, quick: bool) -> list[Case]:
     n_requests = 20 if quick else 1000
     contestants = {
         "ours": partial(_measured, folder, _ours(model / BUNDLE), model, n_requests),
+        "registry": partial(_from_registry, folder),
         "stock": partial(_measured, folder, _stock(model), model, n_requests if quick else 50),
     }
     lines = [
@@ -42,6 +43,7 @@ def cases(folder: Path, *, quick: bool) -> list[Case]:
         Line("p50 of a row: ours / stock", partial(_against, "row_ms"), None if quick else 1 / 8),
         Line("rows a second: stock / ours", _throughput, None if quick else 1 / 8),
         Line("s to the first answer", lambda taken: taken["ours"]["start_s"], 2.0),
+        Line("s to the first answer, from the registry", lambda taken: taken["registry"]["start_s"], 6.0),
         Line("resident MB", lambda taken: taken["ours"]["resident_mb"], 200.0),
     ]
     return [Case("breast_cancer", contestants, lines)]
@@ -91,6 +93,11 @@ def _started(command: list[str], folder: Path) -> Iterator[tuple[int, subprocess
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def _from_registry(folder: Path) -> Sample:
+    with _started([sys.executable, "-m", "pipeline", "serve", "--port"], folder) as (_, _, start):
+        return {"start_s": start}
 
 
 def _measured(folder: Path, command: list[str], model: Path, n_requests: int) -> Sample:
