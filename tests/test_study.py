@@ -72,6 +72,9 @@ def test_a_study_keeps_its_trials_their_runs_and_the_winner(client: MlflowClient
     names = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"best.yaml", "study.yaml", "study.html", "trials.parquet", "figures"} <= names
     assert "refitted over 2 seeds: test/log_loss" in "\n".join(outcome.lines)
+    champion = client.get_model_version_by_alias("iris-multiclass", "champion")
+    assert champion.run_id in {run.info.run_id for run in refits if run.data.tags["role"] == "best"}
+    assert "registered as iris-multiclass version 1, champion: the first of this data set and task" in outcome.lines
     assert outcome.best_value == min(trial.values[0] for trial in kept if trial.values)
 
 

@@ -5,6 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.serving.openapi import describe_api, page_of_docs
 from pipeline.serving.protocol import RefusedError, Table, describe, parse, read, records, require_fitting
 
 PAGE = Path(__file__).with_name("page.html")
+LARGE, N_LARGE = 2**20, 4  # bytes above which a body is large, and how many of those are kept at a time
 INLINE_ROWS = 256  # rows that are scored at once, without another thread: less than a millisecond
 DRAINED = 4  # times the largest body: so much is read of one that is too large before the connection is closed
 OPEN_PATHS = ("/ping", "/health", "/")  # without a token; the page asks for it, and knows nothing of the model
@@ -44,6 +46,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.served = Served(self.resolve, lambda bundle: self.meters.serve(bundle.schema))
+        self._large = asyncio.Semaphore(N_LARGE)
         self.max_bytes = int(self.asked.max_megabytes * 2**20)
 
     # ------------------------------------------------------------ answers
@@ -110,9 +113,16 @@ class Server:
         return parse(body, content_type, self.asked.max_rows, {column.name for column in bundle.schema.columns})
 
     async def _body(self, request: Request) -> bytes:
-        """The body; of one that is too large no more is kept, and so much read that the sender gets to see why."""
+        """The body; of one that is too large no more is kept, and so much read that the sender gets to see why.
+
+        Few large ones are read on at a time, until they are answered: the others wait, and memory stays bounded.
+        """
         parts, size, request.state.is_late = [], 0, True
         async for part in request.stream():
+            if size <= LARGE < size + len(part):
+                request.state.is_late = False
+                await request.state.until_answered.enter_async_context(self._large)
+                request.state.is_late = True
             size += len(part)
             if size <= self.max_bytes:
                 parts.append(part)
@@ -138,9 +148,10 @@ class Server:
             start = time.perf_counter()
             try:
                 self._require_token(request)
-                async with asyncio.timeout(self.asked.timeout):
+                async with asyncio.timeout(self.asked.timeout), AsyncExitStack() as request.state.until_answered:
                     response = await handler(request)
             except RefusedError as error:
+                error.__traceback__ = None  # in a circle with frames that hold the body
                 response = _json(error.body(), error.status)
                 if error.status == 401:
                     response.headers["www-authenticate"] = "Bearer"

@@ -3,6 +3,7 @@
 import html
 import json
 from typing import Any
+from urllib.parse import quote
 
 from pipeline.bundle import Column, Schema
 from pipeline.config import Serve
@@ -80,15 +81,29 @@ def _explain(schema: Schema, asked: Serve) -> dict[str, Any]:
 
 
 def _table(schema: Schema, max_rows: int) -> dict[str, Any]:
-    """The forms of a table that a schema can hold; the others, by column, are described in words."""
-    rows = {"type": "array", "minItems": 1, "maxItems": max_rows, "items": {"$ref": "#/components/schemas/Row"}}
+    """The forms of a table that a schema can hold; what it cannot is described in words."""
+    bounds = {"type": "array", "minItems": 1, "maxItems": max_rows}
+    rows = bounds | {"items": {"$ref": "#/components/schemas/Row"}}
+    names = [column.name for column in schema.columns]
+    cells = [{"$ref": f"#/components/schemas/Row/properties/{_pointer(name)}"} for name in names]
+    row = {"type": "array", "prefixItems": cells, "items": False, "minItems": len(cells), "maxItems": len(cells)}
+    split = _object({"columns": {"const": names}, "data": bounds | {"items": row}})
     return {
-        "description": "dataframe_records or instances; MLflow's dataframe_split and inputs, and text/csv, work, too.",
+        "description": "Columns come in any order; inputs may be columns, {name: [value]}; text/csv works, too.",
         "oneOf": [
-            {"type": "object", "required": [form], "properties": {form: rows}, "additionalProperties": False}
-            for form in ("dataframe_records", "instances")
+            *(_object({form: rows}) for form in ("dataframe_records", "instances", "inputs")),
+            _object({"dataframe_split": split}),
         ],
     }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [*properties], "properties": properties, "additionalProperties": False}
+
+
+def _pointer(name: str) -> str:
+    """A name in a reference: RFC 6901 in a URI fragment."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="")
 
 
 def _row(schema: Schema, asked: Serve) -> dict[str, Any]:
