@@ -1,8 +1,9 @@
 """From overrides to a `Config`: Hydra composes, pydantic validates, all mistakes are reported together."""
 
+import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,10 @@ from pydantic import ValidationError
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.mistakes import WHOLE, hint, mistakes_of, shown
+from pipeline.mistakes import command_of, hint, mistakes_of, shown
 
 C = TypeVar("C", bound=Config)
+GLOBAL = ("experiment", "comparison")  # groups whose choices set values of the others
 MISSING = "???"  # OmegaConf's mark for a value that must be given
 
 
@@ -64,7 +66,7 @@ def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, k
     Args:
         overrides: Hydra's grammar: `group=choice`, `a.b=value`.
         config_dir: a folder of further config groups, searched beside the shipped ones.
-        kind: what the config is of: a training run, or a study.
+        kind: what the config is of: a training run, a study, or a comparison.
 
     Raises:
         ConfigError: with one line for every mistake found.
@@ -135,6 +137,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Where two nested values of JSON differ, as `path was old, is new`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif json.dumps(old) != json.dumps(new):
+        yield f"{path} was {json.dumps(old)}, is {json.dumps(new)}"
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes text so that it is read back as it was: unquoted, PyYAML's line ends of Unicode come back as spaces."""
 
@@ -175,7 +186,7 @@ def _as_hydra_takes_it(override: Override, groups: Mapping[str, Sequence[str]]) 
     """Plain values are forced in, so that an unknown key reaches pydantic, which knows the ones that are meant."""
     text, key = override.input_line or "", override.key_or_group
     if _is_choice(override, groups):
-        return f'{key}@_global_="{_choice(override)}"' if key == "experiment" else f'{key}="{_choice(override)}"'
+        return f'{key}@_global_="{_choice(override)}"' if key in GLOBAL else f'{key}="{_choice(override)}"'
     return f"++{text}" if override.type is OverrideType.CHANGE else text
 
 
@@ -186,13 +197,16 @@ def _misused(override: Override, groups: Mapping[str, Sequence[str]], kind: type
     if not key:
         return _unreadable(override.input_line or "")
     if group not in (*kind.model_fields, "experiment"):
-        other = f"; it belongs to `pipeline {WHOLE.root}`" if group in WHOLE.model_fields else None
-        return f"{group}: no such setting{other or hint(group, kind.model_fields)}"
+        command = command_of(group)
+        other = f"; it belongs to `pipeline {command}`" if command else hint(group, kind.model_fields)
+        return f"{group}: no such setting{other}"
     if override.package is not None:
         return f"{key}: takes no package, got @{override.package}; write {key}={written}"
+    if override.is_sweep_override() and group == "vary":
+        return f"{key}: must be a list, got {written}; write {key}=[{written}]"
     if override.is_sweep_override():
         return f"{key}: several values at once, got {written}; give one value"
-    if group in groups and field == "name" and group != "study":
+    if group in groups and field == "name" and group not in ("study", "comparison"):
         return f"{key}: comes with the choice; write {group}={written}"
     if _is_choice(override, groups):
         choice, known = _choice(override), groups[key]
@@ -251,10 +265,12 @@ def _composed(choices: tuple[str, ...], config_dir: Path | None, root: str) -> D
 
 
 def _set(composed: DictConfig, text: str) -> None:
-    """Set one value, as Hydra does for ++key=value."""
+    """Set one value, as Hydra does for ++key=value; below `vary` a dotted path is one key."""
     override = OverridesParser.create().parse_override(text)
+    section, _, path = override.key_or_group.partition(".")
+    place = f"vary[{path}]" if section == "vary" and path else override.key_or_group
     try:
-        OmegaConf.update(composed, override.key_or_group, override.value(), merge=True, force_add=True)
+        OmegaConf.update(composed, place, override.value(), merge=True, force_add=True)
     except OmegaConfBaseException as error:
         raise HydraException(f"Error merging override {text}") from error
 

@@ -9,10 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.comparison_config import ComparisonConfig
 from pipeline.config import Config, choices_of
 from pipeline.study_config import StudyConfig
 
-WHOLE = StudyConfig  # has the sections of every command
+
+class Whole(StudyConfig, ComparisonConfig):
+    """The sections of every command."""
+
+
 NO_SECTION = ("model_type", "model_attributes_type")  # pydantic's codes for a scalar or list instead of settings
 
 
@@ -30,6 +35,11 @@ def hint(name: str, known: Iterable[str]) -> str:
     if close:
         return f", did you mean '{close[0]}'?"
     return f"; choices: {', '.join(known)}" if known else "; there are none"
+
+
+def command_of(group: str) -> str | None:
+    """The command that has a section which a training run has not."""
+    return next((kind.root for kind in (StudyConfig, ComparisonConfig) if group in kind.model_fields), None)
 
 
 def _of_the_form_written(details: Iterable[ErrorDetails], values: Mapping[str, Any]) -> list[ErrorDetails]:
@@ -65,9 +75,9 @@ def _explain(path: str, details: Sequence[ErrorDetails], values: Mapping[str, An
     if code == "value_error":
         return f"{path}.{context['error']}"
     if code == "union_tag_not_found":
-        return f"{path}.name: must be given; choices: {', '.join(choices_of(path, WHOLE))}"
+        return f"{path}.name: must be given; choices: {', '.join(choices_of(path, Whole))}"
     if code == "union_tag_invalid":
-        return f"{path}.name: no such choice, got '{context['tag']}'{hint(context['tag'], choices_of(path, WHOLE))}"
+        return f"{path}.name: no such choice, got '{context['tag']}'{hint(context['tag'], choices_of(path, Whole))}"
     if code in NO_SECTION:
         return f"{path}: must be a group of settings, {got}"
     rules = [rule(other["msg"]) for other in details]
@@ -77,7 +87,7 @@ def _explain(path: str, details: Sequence[ErrorDetails], values: Mapping[str, An
 def _path(loc: tuple[int | str, ...]) -> str:
     """Dotted path of a mistake without pydantic's own marks: union tags and the types it tried."""
     section, *rest = loc
-    if rest and rest[0] in choices_of(str(section), WHOLE):
+    if rest and rest[0] in choices_of(str(section), Whole):
         rest = rest[1:]
     names = [str(part) for part in rest if isinstance(part, int) or part.isidentifier()]
     kept = [name for name in names if name not in ("int", "float", "bool", "str", "constrained", "tuple")]
@@ -88,7 +98,7 @@ def _siblings(path: str, values: Mapping[str, Any], kind: type[Config]) -> Itera
     section, _, field = path.partition(".")
     if not field:
         return kind.model_fields
-    choices = choices_of(section, WHOLE)
+    choices = choices_of(section, Whole)
     chosen = choices.get(values[section].get("name")) or next(iter(choices.values()))
     return [name for name in chosen.model_fields if name != "name"]
 

@@ -9,17 +9,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from pipeline.compose import MISSING, compose_values, conf_dir, list_groups
+from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
 from pipeline.config import Config, Section, choices_of
 from pipeline.errors import ConfigError
-from pipeline.mistakes import WHOLE, shown
+from pipeline.mistakes import Whole, shown
+from pipeline.study_config import StudyConfig
 
 WIDTH = 100
 
 
 def describe_groups(config_dir: Path | None = None) -> str:
     """A line a group: its choices, the default marked with *."""
-    shipped = [yaml.safe_load((conf_dir() / f"{kind.root}.yaml").read_text()) for kind in (Config, WHOLE)]
+    shipped = [yaml.safe_load((conf_dir() / f"{kind.root}.yaml").read_text()) for kind in (Config, StudyConfig)]
     defaults = [entry for file in shipped for entry in file["defaults"] if isinstance(entry, dict)]
     lines = [
         "group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields",
@@ -45,9 +46,9 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
 
 
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
-    if group not in WHOLE.model_fields:  # an experiment: no fields of its own, values for those of others
+    if group in GLOBAL:  # no fields of its own, values for those of others
         return "\n".join([f"{group}={choice}", textwrap.indent(_file(group, choice, config_dir).read_text(), "  ")])
-    sections, section = choices_of(group, WHOLE), compose_values([f"{group}={choice}"], config_dir, WHOLE).get(group)
+    sections, section = choices_of(group, Whole), compose_values([f"{group}={choice}"], config_dir, Whole).get(group)
     kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None
     if kind is None or not isinstance(section, dict):
         file = _file(group, choice, config_dir)

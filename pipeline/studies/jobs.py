@@ -61,6 +61,7 @@ class Ended(NamedTuple):
     result: Result | Probed | None
     pruned: bool = False
     error: str = ""
+    diverged: bool = False  # the error is that the loss is no number any more: it would be so again
 
 
 class Died(NamedTuple):

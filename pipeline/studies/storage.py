@@ -1,8 +1,6 @@
 """Where a study is kept: Optuna's storage, what the study is of, and trials that were left behind."""
 
-import fcntl
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.compose import differences
 from pipeline.errors import ConfigError, TrackingError, first_line
+from pipeline.lock import held
 from pipeline.studies.plan import Direction
 from pipeline.studies.sampling import ENDED
 from pipeline.study_config import StudyConfig
@@ -59,20 +59,15 @@ def _drop_half_a_line(file: Path) -> None:
 
 @contextmanager
 def only_one(folder: Path, name: str) -> Iterator[None]:
-    """Hold a study's folder; a second process is told so. The lock goes with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise ConfigError(
-                f"study.name: '{name}' is searched by process {stream.read().strip() or '?'} already; wait for it, "
-                "choose another study.name, or give study.storage, which several can share"
-            ) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    """Hold a study's folder; a second process is told so."""
+
+    def taken(process: str) -> str:
+        return (
+            f"study.name: '{name}' is searched by process {process} already; wait for it, "
+            "choose another study.name, or give study.storage, which several can share"
+        )
+
+    with held(folder, taken):
         _drop_half_a_line(journal(folder))
         yield
 
@@ -114,20 +109,11 @@ def open_study(
     known = study.user_attrs.get("identity")
     if known is None:
         study.set_user_attr("identity", dict(identity))
-    elif differences := list(_differences(known, identity)):
+    elif found := list(differences(known, identity)):
         raise ConfigError(
-            f"study.name: '{name}' is of other settings: {'; '.join(differences[:5])}; choose another study.name"
+            f"study.name: '{name}' is of other settings: {'; '.join(found[:5])}; choose another study.name"
         )
     return study
-
-
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two nested values differ, as `path was old, is new`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif json.dumps(old) != json.dumps(new):
-        yield f"{path} was {json.dumps(old)}, is {json.dumps(new)}"
 
 
 # ---------------------------------------------------------------- trials

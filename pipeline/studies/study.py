@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import random
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,13 +12,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.compose import to_yaml
-from pipeline.config import Config, NoTracking
-from pipeline.errors import ConfigError, DataError
+from pipeline.config import Config
+from pipeline.errors import ConfigError
 from pipeline.registry import register
 from pipeline.space import grid, nearest
 from pipeline.studies.figures import study_figures
-from pipeline.studies.jobs import Died, Ended, Probe, Probed, Run
+from pipeline.studies.jobs import Probed, Run
 from pipeline.studies.plan import Plan, value_at
+from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.recorder import Recorder
 from pipeline.studies.sampling import answers_of, as_parameter
 from pipeline.studies.search import Listener, Search
@@ -30,7 +30,6 @@ from pipeline.studies.workers import Pool
 from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
 
 TRIAL_BYTES, REFIT_BYTES, PAGE_BYTES = 100_000, 800_000, 6_000_000  # in store, journal, artifacts: measured
-THREADED_WORK = 500_000_000  # multiply-adds of a mini-batch from which a network gets all cores, so workers get none
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +53,14 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
     """
     shared, folder = plan.config.study.storage is not None, study_dir(plan.config.tracking.root, plan.name)
     with nullcontext() if shared else only_one(folder, plan.name):
-        probed = _probe(pool, plan)
+        probed = probe(pool, plan.default())
         plan = plan.for_task(probed.task)
         study = open_study(
             open_storage(plan.config, plan.name), plan.name, plan.directions, plan.identity(probed.digest)
         )
         if outcome := _closed(study, plan):
             return outcome
-        n_workers = _n_workers(plan, probed)
+        n_workers = workers_for(plan.config.study.workers, plan.config, probed, plan.config.study.n_trials)
         pool.grow(n_workers)
         _preview(plan, probed, n_workers, len(finished(study.get_trials(deepcopy=False))))
         with _run(plan, study, probed) as tracker:
@@ -83,29 +82,6 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
 
 
 # ---------------------------------------------------------------- before the first trial
-def _probe(pool: Pool, plan: Plan) -> Probed:
-    """Prepare the table and time an epoch."""
-    config = plan.default()
-    pool.submit(Probe(config.model_copy(update={"tracking": NoTracking(name="none", root=config.tracking.root)})))
-    while True:
-        for _, event in pool.events(1.0):
-            match event:
-                case Ended(result=Probed() as probed):
-                    return probed
-                case Ended(error=why) | Died(why=why):
-                    raise DataError(why)
-
-
-def _n_workers(plan: Plan, probed: Probed) -> int:
-    asked, cores = plan.config.study.workers, os.cpu_count() or 1
-    if isinstance(asked, int):
-        return asked
-    threads = plan.config.trainer.threads
-    if threads == "auto":
-        threads = 1 if probed.n_params * plan.config.trainer.batch_size < THREADED_WORK else cores
-    return min(max(1, cores // threads), plan.config.study.n_trials)
-
-
 def _preview(plan: Plan, probed: Probed, n_workers: int, n_before: int) -> None:
     """Say what is to come."""
     for note in probed.notes:

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from pipeline.data.prepared import Prepared, prepare
-from pipeline.errors import PipelineError, first_line
+from pipeline.errors import PipelineError, TrainingError, first_line
 from pipeline.studies.jobs import Ended, Job, Probe, Probed, Report, Run, Trial
 from pipeline.train import train, try_out
 
@@ -72,7 +72,7 @@ def _do(job: Job, connection: Connection, tables: dict[Any, Prepared]) -> Ended:
         reporter = Reporter(connection, job)
         return Ended(try_out(job.config, [reporter], tables[key]), reporter.pruned)
     except PipelineError as error:
-        return Ended(None, error=str(error))
+        return Ended(None, error=str(error), diverged=isinstance(error, TrainingError))
     except Exception as error:  # one trial's crash stops nothing
         return Ended(None, error=f"{type(error).__name__}: {first_line(error)}")
 

@@ -1,0 +1,54 @@
+"""One run of a comparison: what is kept of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline.types import Result
+
+
+@dataclass(frozen=True)
+class Child:
+    """A run that is over: its epochs, its best one, and what the test gave; or that it diverged."""
+
+    history: Sequence[Mapping[str, float]] = ()  # a row an epoch
+    val: Mapping[str, float] = field(default_factory=dict)  # at the best epoch
+    test: Mapping[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    error: str = ""  # why there is nothing of it
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """What is kept of a run's result."""
+        return cls(
+            history=[dict(row) for row in result.history],
+            val=dict(result.val),
+            test={name: interval.value for name, interval in result.test.items()},
+            best_epoch=result.best_epoch,
+            seconds=result.seconds,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """A child as `to_json` wrote it."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    def curve(self, name: str) -> np.ndarray:
+        """A metric at the end of each epoch, (n_epochs,)."""
+        return np.array([row.get(name, np.nan) for row in self.history], dtype=float)
+
+    def reached(self, name: str, quality: float, sign: int) -> tuple[int, float] | None:
+        """Epochs and seconds until a metric, lower being better where `sign` is 1, was as good; None if never."""
+        good = np.flatnonzero(sign * self.curve(name) <= sign * quality)
+        if not len(good):
+            return None
+        return int(good[0]) + 1, float(self.curve("time/epoch")[: good[0] + 1].sum())

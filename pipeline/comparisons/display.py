@@ -1,0 +1,56 @@
+"""How a comparison shows itself: a bar in a terminal, a line a run elsewhere; its table at the end."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipeline.comparisons.comparison import Progress as State
+from pipeline.comparisons.summary import Summary, rows_of
+from pipeline.metrics import shown
+
+
+class ComparisonBar:
+    """Shows how many runs are done; a context, and a listener of `run_comparison`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._n_said = console, 0
+        columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("runs", total=None) if self._bar else None
+
+    def __enter__(self) -> "ComparisonBar":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, state: State) -> None:
+        """Show where a comparison is."""
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, total=state.n_runs, completed=state.n_before + len(state.ended))
+            return
+        for place, ((label, seed), child) in enumerate(state.ended[self._n_said :], self._n_said + 1):
+            what = child.error or f"val/loss {shown(child.val['val/loss'])} in epoch {child.best_epoch}"
+            done, taken = state.n_before + place, time.monotonic() - state.started
+            left = taken / place * (state.n_runs - done)
+            line = f"{done} of {state.n_runs}: {label}, seed {seed}: {what}; about {left:.0f} s left"
+            self._console.print(line, soft_wrap=True, markup=False)
+        self._n_said = len(state.ended)
+
+
+def summary_table(name: str, summary: Summary) -> Table:
+    """The closing table: a row a case, the best first."""
+    rows = rows_of(summary)
+    title = f"{name}: mean (95 % interval) over {len(summary.seeds)} seeds" if len(summary.seeds) > 1 else name
+    table = Table(title=title, title_justify="left")
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))
+    for heading in headings:
+        table.add_column(heading, overflow="fold", justify="left" if heading == "case" else "right")
+    for row in rows:
+        table.add_row(*(row.get(heading, "") for heading in headings))
+    return table

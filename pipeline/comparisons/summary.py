@@ -1,0 +1,189 @@
+"""What a comparison says: each case's numbers over seeds, and which differences are more than noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.comparisons.child import Child
+from pipeline.comparisons.paired import holm, p_value, t_interval
+from pipeline.comparisons.plan import Key, Plan, direction
+from pipeline.metrics import shown
+from pipeline.types import Interval, Task
+
+ALPHA = 0.05
+ENOUGH = 5  # seeds from which the sentence need not warn that they are few
+TESTED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # goes with val/loss
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """A case over its seeds; what diverged is counted and nothing else."""
+
+    label: str
+    n_seeds: int
+    n_diverged: int
+    best: Interval  # the metric at the best epoch
+    last: Mapping[str, float]  # each curve at the last epoch, mean over seeds
+    test: Interval
+    worse_by: Interval | None  # than the best case, paired over seeds, positive where it is worse
+    p: float | None  # that it is, Holm's correction included; None where the best itself, or one that diverged
+    n_reached: int  # seeds that came to the quality
+    epochs: float  # to the quality, mean over those
+    quality_seconds: float
+    seconds: float  # of a whole run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All cases, the best first, those that diverged last."""
+
+    metric: str
+    tested: str
+    quality: float
+    seeds: Sequence[int]
+    cases: Sequence[CaseSummary]
+
+
+def summarize(plan: Plan, task: Task, children: Mapping[Key, Child]) -> Summary:
+    """The summary of finished children; at least one case has all its seeds."""
+    metric, sign = plan.metric(task), direction(plan.metric(task))
+    name = metric.removeprefix("val/")
+    tested = TESTED[task] if name == "loss" else name
+    by_case = {label: [children[label, seed] for seed in plan.seeds] for label in plan.cases}
+    values = {
+        label: np.array([child.val[metric] for child in own])
+        for label, own in by_case.items()
+        if not any(child.error for child in own)
+    }
+    ranked = sorted(values, key=lambda label: sign * values[label].mean())
+    quality = plan.config.comparison.quality
+    if quality is None:
+        quality = float(values[ranked[(len(ranked) - 1) // 2]].mean())
+    excess = {label: sign * (values[label] - values[ranked[0]]) for label in ranked[1:]}
+    adjusted = dict(zip(excess, holm([p_value(difference) for difference in excess.values()]), strict=True))
+    cases = [
+        _case(label, by_case[label], metric, tested, plan.curves(task), quality, excess.get(label), adjusted.get(label))
+        for label in [*ranked, *(label for label in plan.cases if label not in values)]
+    ]
+    return Summary(metric, tested, quality, plan.seeds, cases)
+
+
+def _case(
+    label: str,
+    children: Sequence[Child],
+    metric: str,
+    tested: str,
+    curves: Sequence[str],
+    quality: float,
+    excess: np.ndarray | None,
+    p: float | None,
+) -> CaseSummary:
+    sound = [child for child in children if not child.error]
+    reached = [at for child in sound if (at := child.reached(metric, quality, direction(metric)))]
+    return CaseSummary(
+        label=label,
+        n_seeds=len(children),
+        n_diverged=len(children) - len(sound),
+        best=_over([child.val[metric] for child in sound]),
+        last={name: _over([child.curve(name)[-1] for child in sound]).value for name in curves},
+        test=_over([child.test[tested] for child in sound]),
+        worse_by=None if excess is None else t_interval(excess),
+        p=p,
+        n_reached=len(reached),
+        epochs=_over([epochs for epochs, _ in reached]).value,
+        quality_seconds=_over([seconds for _, seconds in reached]).value,
+        seconds=_over([child.seconds for child in sound]).value,
+    )
+
+
+def _over(values: Sequence[float]) -> Interval:
+    return t_interval(values) if values else Interval(float("nan"), float("nan"), float("nan"))
+
+
+# ---------------------------------------------------------------- in words
+def describe(summary: Summary) -> list[str]:
+    """What is to be said of it: which differences exceed the noise over seeds, and which do not."""
+    best, *others = [case for case in summary.cases if not case.n_diverged]
+    n_seeds = len(summary.seeds)
+    worse = [case for case in others if case.p is not None and case.p < ALPHA]
+    alike = [case for case in others if case not in worse]
+    lines = [f"{summary.metric} at the best epoch: {best.label} is best, {_spread(best.best, n_seeds)}"]
+    if n_seeds == 1:
+        lines.append("one seed cannot tell a difference from noise; write seeds=5")
+    elif others:
+        lines.append(_verdict(best, worse, alike, summary))
+    diverged = [
+        f"{case.label} ({case.n_diverged} of {case.n_seeds} seeds)" for case in summary.cases if case.n_diverged
+    ]
+    if diverged:
+        lines.append(f"diverged, so in no test: {', '.join(diverged)}")
+    return lines
+
+
+def _verdict(best: CaseSummary, worse: Sequence[CaseSummary], alike: Sequence[CaseSummary], summary: Summary) -> str:
+    n_seeds, n_tests = len(summary.seeds), len(worse) + len(alike)
+    parts = []
+    if worse:
+        parts.append(f"more than the noise over {n_seeds} seeds: {', '.join(map(_behind, worse))}")
+    if alike:
+        parts.append(f"not to be told apart from {best.label}: {', '.join(map(_behind, alike))}")
+    test = "paired t-test at 5 %" + (f", Holm's correction for {n_tests}" if n_tests > 1 else "")
+    few = f"; {n_seeds} seeds show large differences only" if alike and n_seeds < ENOUGH else ""
+    return f"{'; '.join(parts)} ({test}{few})"
+
+
+def _behind(case: CaseSummary) -> str:
+    assert case.worse_by is not None
+    value, low, high = map(shown, case.worse_by)
+    return f"{case.label} worse by {value} ({low} to {high})"
+
+
+def _spread(interval: Interval, n_seeds: int) -> str:
+    value, low, high = map(shown, interval)
+    return f"{value} ({low} to {high})" if n_seeds > 1 else value
+
+
+# ---------------------------------------------------------------- as a table
+def table_of(summary: Summary) -> dict[str, list[object]]:
+    """Columns by name, a row a case, for a file."""
+    columns: dict[str, list[object]] = {}
+    for case in summary.cases:
+        row: dict[str, object] = {"case": case.label, "seeds": case.n_seeds, "diverged": case.n_diverged}
+        row |= _ends(f"{summary.metric}, best epoch", case.best)
+        row |= _ends("worse than the best by", case.worse_by or Interval(*[float("nan")] * 3))
+        row |= {"p": case.p, "reached": case.n_reached, "epochs to quality": case.epochs}
+        row |= {"seconds to quality": case.quality_seconds, "quality": summary.quality}
+        row |= {f"{name}, last epoch": value for name, value in case.last.items()}
+        row |= _ends(f"test/{summary.tested}", case.test) | {"seconds": case.seconds}
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return columns
+
+
+def _ends(name: str, interval: Interval) -> dict[str, object]:
+    return {name: interval.value, f"{name}, low": interval.low, f"{name}, high": interval.high}
+
+
+def rows_of(summary: Summary) -> list[dict[str, str]]:
+    """The table for people."""
+    return [_row(case, summary) for case in summary.cases]
+
+
+def _row(case: CaseSummary, summary: Summary) -> dict[str, str]:
+    n_sound = case.n_seeds - case.n_diverged
+    if not n_sound:
+        return {"case": case.label, summary.metric: "diverged"}
+    p = "" if case.p is None else "<0.001" if case.p < 0.001 else f"{case.p:.3f}"
+    reached = "never" if not case.n_reached else f"{case.epochs:.3g} epochs, {case.quality_seconds:.2g} s"
+    some = f" ({case.n_reached} of {case.n_seeds} seeds)" if 0 < case.n_reached < case.n_seeds else ""
+    last = {f"last {name}": shown(value) for name, value in case.last.items()}
+    return {
+        "case": case.label,
+        summary.metric: _spread(case.best, n_sound),
+        "worse by": _spread(case.worse_by, n_sound) if case.worse_by else "",
+        "p": p,
+        f"to {shown(summary.quality)}": reached + some,
+        **last,
+        f"test/{summary.tested}": _spread(case.test, n_sound),
+    }
