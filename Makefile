@@ -1,6 +1,6 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train study serve ui sync test bench check clean
+.PHONY: help setup train study compare lab serve ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +25,15 @@ train: setup ## train a network: make train ARGS="data=iris optimizer=sgd"
 
 study: setup ## search settings: make study ARGS="data=iris search=optimizers study.n_trials=30"
 	@$(BIN)/pipeline study $(ARGS)
+
+compare: setup ## vary settings over seeds: make compare ARGS="vary.optimizer=[sgd,adam] seeds=5"
+	@$(BIN)/pipeline compare $(ARGS)
+
+lab: setup ## see why it works: run the ready comparisons, in under ten minutes
+	@for file in conf/comparison/*.yaml; do \
+		$(BIN)/pipeline compare comparison=$$(basename $$file .yaml) $(ARGS) || exit $$?; \
+	done
+	@echo "the figures: $(BIN)/pipeline ui, runs of kind 'comparison'"
 
 serve: setup ## serve the best model over HTTP: make serve ARGS="--port 8001"
 	@$(BIN)/pipeline serve $(ARGS)

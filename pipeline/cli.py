@@ -121,18 +121,13 @@ def compare(overrides: Overrides = None, config_file: ConfigFile = None, config_
 
         plan = make_plan(_with_file(overrides, config_file), config_dir)
         with _quick_imports():
-            from pipeline.comparisons.comparison import run_comparison
-            from pipeline.comparisons.display import ComparisonBar, summary_table
-        screen = terminal()
-        listen(screen)
+            from pipeline.comparisons.display import show_comparison
+        listen(screen := terminal())
         try:
-            with ComparisonBar(screen) as bar:
-                outcome = run_comparison(plan, pool, bar)
+            show_comparison(plan, pool, screen, out(), program())
         except KeyboardInterrupt:
             say_lines(f"stopped; go on with: {program()} compare {shlex.join(sys.argv[2:])}")
             raise typer.Exit(130) from None
-    out().print(summary_table(plan.name, outcome.summary))
-    say_lines(*outcome.lines, *_where(outcome.run_id, plan.config.tracking.root))
 
 
 @app.command()
@@ -316,13 +311,6 @@ def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:
     from pipeline.compose import overrides_of_file
 
     return [*overrides_of_file(file, overrides or []), *(overrides or [])]
-
-
-def _where(run_id: str, root: str) -> list[str]:
-    """Where a tracked run can be looked at; nothing of an untracked one."""
-    from pipeline.tracking import root_override
-
-    return [f"run {run_id}; look at it with: {program()} ui{root_override(root)}"] if run_id else []
 
 
 def _open_dashboard(overrides: list[str], config_dir: Path | None, port: int) -> None:

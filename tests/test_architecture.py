@@ -19,8 +19,8 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console"],
-    1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows", "streams"],
+    0: ["errors", "types", "clock", "database", "console", "lock"],
+    1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
         "data.preprocess", "data.cache", "data.prepared",
@@ -33,13 +33,17 @@ RANKS = {
     7: ["train"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
-        "studies.display", "studies.dashboard"],
+        "studies.display", "studies.dashboard", "studies.probing"],
     9: ["serving.protocol", "serving.drift", "serving.explain", "serving.models", "serving.finding", "serving.openapi",
         "serving.app", "serving.run"],
-    10: ["cli", "__main__"],
+    10: ["comparisons.plan", "comparisons.child", "comparisons.folder", "comparisons.paired", "comparisons.summary",
+        "comparisons.figure", "comparisons.comparison", "comparisons.display"],
+    11: ["cli", "__main__"],
 }  # fmt: skip
 ALONGSIDE = {
+    "lock": ["errors"],
     "study_config": ["config"],
+    "comparison_config": ["config"],
     "compose": ["mistakes"],
     "options": ["compose", "mistakes"],
     "distributions": ["mistakes"],
@@ -63,6 +67,7 @@ ALONGSIDE = {
         "studies.figures",
         "studies.jobs",
         "studies.plan",
+        "studies.probing",
         "studies.recorder",
         "studies.sampling",
         "studies.search",
@@ -72,6 +77,18 @@ ALONGSIDE = {
         "studies.workers",
     ],
     "studies.display": ["studies.search"],
+    "studies.probing": ["studies.jobs", "studies.workers"],
+    "comparisons.folder": ["comparisons.child"],
+    "comparisons.summary": ["comparisons.child", "comparisons.paired", "comparisons.plan"],
+    "comparisons.figure": ["comparisons.child"],
+    "comparisons.comparison": [
+        "comparisons.child",
+        "comparisons.figure",
+        "comparisons.folder",
+        "comparisons.plan",
+        "comparisons.summary",
+    ],
+    "comparisons.display": ["comparisons.comparison", "comparisons.plan", "comparisons.summary"],
     "studies.dashboard": ["studies.plan", "studies.storage"],
     "data.raw": ["data.columns"],
     "data.files": ["data.columns"],
@@ -98,9 +115,25 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {"config": 600, "report": 420, "data.sources": 380}  # a table; one noun each
-RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.serving", "pipeline.studies"]  # a docstring, no code
+RE_EXPORTS = [
+    "pipeline",
+    "pipeline.comparisons",
+    "pipeline.data",
+    "pipeline.serving",
+    "pipeline.studies",
+]  # a docstring, no code
 # what help and a config error need
-LIGHT = ["cli", "compose", "config", "distributions", "errors", "mistakes", "options", "study_config"]
+LIGHT = [
+    "cli",
+    "comparison_config",
+    "compose",
+    "config",
+    "distributions",
+    "errors",
+    "mistakes",
+    "options",
+    "study_config",
+]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}
 
 RANK = {module: rank for rank, modules in RANKS.items() for module in modules}

@@ -20,7 +20,7 @@ Cli = Callable[..., Done]
 TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
-COMMANDS = ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+COMMANDS = ["train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
 
 
 def frame(n_rows: int = 60) -> pd.DataFrame:
@@ -38,7 +38,8 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+    "command",
+    ["train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "sync"],
 )
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
@@ -99,8 +100,8 @@ USAGE = "Try `pipeline --help`"
         (["train", "--epochs", "3"], f"No such option: --epochs. {USAGE}"),
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
-        (["options", "modle"], "options: no such group, got 'modle'; groups: data, experiment, loss, model, optimizer, "
-            "predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
+        (["options", "modle"], "options: no such group, got 'modle'; groups: comparison, data, experiment, loss, model, "
+            "optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),

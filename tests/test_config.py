@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from pipeline.comparison_config import ComparisonConfig
 from pipeline.compose import compose_values, conf_dir, list_groups, load_config, to_yaml, validate
 from pipeline.config import Activation, Config, Init, Monitor, Section, choices_of
 from pipeline.data.sources import SOURCES
@@ -41,7 +42,7 @@ CHOICES = [(group, choice) for group, choices in list_groups().items() for choic
 
 @cache
 def composed(group: str, choice: str) -> Config:
-    kind = StudyConfig if group in STUDY else Config
+    kind = StudyConfig if group in STUDY else ComparisonConfig if group == "comparison" else Config
     return load_config([f"{group}={choice}", *REQUIRED.get(choice, [])], None, kind)
 
 
@@ -115,7 +116,7 @@ def test_activations_initializers_and_monitors_are_those_built() -> None:
 def test_every_file_on_disk_is_a_choice_of_a_group() -> None:
     files = {path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml") if not path.name.startswith("_")}
     listed = {Path(group) / f"{choice}.yaml" for group, choice in CHOICES}
-    assert files - listed == {Path("config.yaml"), Path("study.yaml")}
+    assert files - listed == {Path("config.yaml"), Path("study.yaml"), Path("compare.yaml")}
 
 
 # ---------------------------------------------------------------- sections

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.compose import list_groups
+from pipeline.compose import GLOBAL, list_groups
 from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
 from pipeline.options import describe_group, describe_groups
@@ -66,7 +66,7 @@ def test_groups_are_listed_with_their_default_marked() -> None:
     for group, choices in list_groups().items():
         line = next(line for line in lines if line.startswith(f"{group} "))
         assert [word.rstrip("*") for word in line.split()[1:]] == choices
-        assert line.count("*") == (group != "experiment")
+        assert line.count("*") == (group not in GLOBAL)
     assert "optimizer    adagrad  adam*  adamw  momentum  nesterov  rmsprop  sgd" in lines
     assert "preprocess   none  quantile  robust  standard*" in lines
     assert lines[-1] == "seed=0       seed of weights, shuffling and dropout (whole number ≥ 0, < 4294967296)"
@@ -82,8 +82,8 @@ def test_an_unknown_group() -> None:
     with pytest.raises(ConfigError) as refused:
         describe_group("optimiser")
     assert refused.value.lines == (
-        "options: no such group, got 'optimiser'; groups: data, experiment, loss, model, optimizer, predict, "
-        "preprocess, scheduler, search, serve, study, tracking, trainer",
+        "options: no such group, got 'optimiser'; groups: comparison, data, experiment, loss, model, optimizer, "
+        "predict, preprocess, scheduler, search, serve, study, tracking, trainer",
     )
 
 

@@ -175,7 +175,10 @@ def test_a_trial_that_crashes_is_told_in_a_line_and_the_worker_goes_on(
     quiet: object, prepared: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
     monkeypatch.setattr(worker, "train", raising(error))
-    assert served(Run(LOSS, None), trial(LOSS)) == [Ended(None, error=told), Ended(RESULT)]
+    assert served(Run(LOSS, None), trial(LOSS)) == [
+        Ended(None, error=told, diverged=isinstance(error, TrainingError)),
+        Ended(RESULT),
+    ]
 
 
 def test_a_table_that_cannot_be_used_is_tried_anew_by_the_next_trial(

@@ -7,8 +7,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipeline.comparisons.comparison import Progress as State
+from pipeline.comparisons.comparison import run_comparison
+from pipeline.comparisons.plan import Plan
 from pipeline.comparisons.summary import Summary, rows_of
 from pipeline.metrics import shown
+from pipeline.studies.workers import Pool
+from pipeline.tracking import root_override
 
 
 class ComparisonBar:
@@ -43,10 +47,19 @@ class ComparisonBar:
         self._n_said = len(state.ended)
 
 
-def summary_table(name: str, summary: Summary) -> Table:
-    """The closing table: a row a case, the best first."""
-    rows = rows_of(summary)
-    title = f"{name}: mean (95 % interval) over {len(summary.seeds)} seeds" if len(summary.seeds) > 1 else name
+def show_comparison(plan: Plan, pool: Pool, screen: Console, out: Console, program: str) -> None:
+    """Run a comparison, its progress on `screen`, its table and verdict on `out`; `program` is how it is typed."""
+    with ComparisonBar(screen) as bar:
+        outcome = run_comparison(plan, pool, bar)
+    out.print(_table(plan.name, outcome.summary))
+    where = f"run {outcome.run_id}; look at it with: {program} ui{root_override(plan.config.tracking.root)}"
+    for line in [*outcome.lines, *([where] if outcome.run_id else [])]:
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def _table(name: str, summary: Summary) -> Table:
+        rows = rows_of(summary)
+    title = f"{name}: mean ± half the 95 % interval over {len(summary.seeds)} seeds" if len(summary.seeds) > 1 else name
     table = Table(title=title, title_justify="left")
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     for heading in headings:

@@ -175,15 +175,20 @@ def _row(case: CaseSummary, summary: Summary) -> dict[str, str]:
     if not n_sound:
         return {"case": case.label, summary.metric: "diverged"}
     p = "" if case.p is None else "<0.001" if case.p < 0.001 else f"{case.p:.3f}"
-    reached = "never" if not case.n_reached else f"{case.epochs:.3g} epochs, {case.quality_seconds:.2g} s"
-    some = f" ({case.n_reached} of {case.n_seeds} seeds)" if 0 < case.n_reached < case.n_seeds else ""
+    reached = "never" if not case.n_reached else f"epoch {case.epochs:.0f}, {case.quality_seconds:.2g} s"
+    some = f" ({case.n_reached} of {case.n_seeds})" if 0 < case.n_reached < case.n_seeds else ""
     last = {f"last {name}": shown(value) for name, value in case.last.items()}
     return {
         "case": case.label,
-        summary.metric: _spread(case.best, n_sound),
-        "worse by": _spread(case.worse_by, n_sound) if case.worse_by else "",
+        summary.metric: _around(case.best, n_sound),
+        "worse by": _around(case.worse_by, n_sound) if case.worse_by else "",
         "p": p,
         f"to {shown(summary.quality)}": reached + some,
         **last,
-        f"test/{summary.tested}": _spread(case.test, n_sound),
+        f"test/{summary.tested}": _around(case.test, n_sound),
     }
+
+
+def _around(interval: Interval, n_seeds: int) -> str:
+    half = f" ± {interval.high - interval.value:.2g}" if n_seeds > 1 else ""
+    return f"{shown(interval.value)}{half}"
