@@ -58,9 +58,9 @@ def show_comparison(plan: Plan, pool: Pool, screen: Console, out: Console, progr
 
 
 def _table(name: str, summary: Summary) -> Table:
-        rows = rows_of(summary)
-    title = f"{name}: mean ± half the 95 % interval over {len(summary.seeds)} seeds" if len(summary.seeds) > 1 else name
-    table = Table(title=title, title_justify="left")
+    rows = rows_of(summary)
+    over = f": mean ± half the 95 % interval over {len(summary.seeds)} seeds" if len(summary.seeds) > 1 else ""
+    table = Table(title=f"{name}{over}", title_justify="left")
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     for heading in headings:
         table.add_column(heading, overflow="fold", justify="left" if heading == "case" else "right")
