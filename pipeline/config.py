@@ -114,6 +114,19 @@ class OpenML(DataSection):
     target: Target | None = Field(description="target column or columns; null: the data set's own")
 
 
+class Outliers(DataSection):
+    """Made: 1000 rows, 8 numbers, regression, some targets far off; to see what losses do."""
+
+    name: Literal["outliers"]
+    share: Annotated[Number, Field(ge=0, le=0.5)] = Field(description="share of the targets that are far off")
+
+
+class Sparse(DataSection):
+    """Made: 2000 rows, 12 columns of words of which most are rare, 2 classes; to see what optimizers do."""
+
+    name: Literal["sparse"]
+
+
 class FileSection(DataSection):
     """Fields of the sources that read a file."""
 
@@ -139,7 +152,7 @@ class MobilePrice(FileSection):
 
 
 Data = Annotated[
-    BreastCancer | Iris | Wine | Digits | Diabetes | CaliforniaHousing | OpenML | Csv | MobilePrice,
+    BreastCancer | Iris | Wine | Digits | Diabetes | CaliforniaHousing | OpenML | Outliers | Sparse | Csv | MobilePrice,
     Field(discriminator="name"),
 ]
 

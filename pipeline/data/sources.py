@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config import CaliforniaHousing, Csv, Data, DataSection, FileSection, MobilePrice, OpenML
+from pipeline.config import (
+    CaliforniaHousing,
+    Csv,
+    Data,
+    DataSection,
+    FileSection,
+    MobilePrice,
+    OpenML,
+    Outliers,
+    Sparse,
+)
 from pipeline.data.columns import (
     ALMOST,
     as_datetime,
@@ -31,6 +41,7 @@ from pipeline.data.columns import (
     text_codes,
 )
 from pipeline.data.files import file_digest, open_file, release_memory
+from pipeline.data.made import make_outliers, make_sparse
 from pipeline.data.targets import encode, infer_task, labels_of, require_sound_targets
 from pipeline.errors import DataError
 from pipeline.types import Table
@@ -177,6 +188,11 @@ def _from_openml(data: OpenML) -> Raw:
     return _in_memory(bunch.frame, names, f"openml.org/d/{bunch.details['id']}")
 
 
+def _made(data: Outliers | Sparse) -> Raw:
+    frame, source = make_outliers(data.share) if isinstance(data, Outliers) else make_sparse()
+    return _in_memory(frame, ("target",), source)
+
+
 def _in_memory(frame: pd.DataFrame, targets: tuple[str, ...], source: str) -> Raw:
     names = [str(name) for name in frame]
     return Raw(names, len(frame), lambda name: frame[name], targets, source, digest_of(frame))
@@ -244,6 +260,8 @@ SOURCES: dict[str, Callable[..., Raw]] = {
     "diabetes": _from_sklearn,
     "california_housing": _from_california,
     "openml": _from_openml,
+    "outliers": _made,
+    "sparse": _made,
     "csv": _from_file,
     "mobile_price": _from_file,
 }
