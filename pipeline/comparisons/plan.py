@@ -147,7 +147,7 @@ def _parts(paths: Mapping[str, Any], cases: Mapping[str, Sequence[str]]) -> dict
     axes = [[(str(label), list(overrides)) for label, overrides in cases.items()]] if cases else []
     for path, values in paths.items():
         short = _short(path, list(paths))
-        axes.append([(_label(short, value), [f"{path}={shown(value)}"]) for value in values])
+        axes.append([(_label(short, value, len(paths)), [f"{path}={shown(value)}"]) for value in values])
     return {
         ", ".join(label for label, _ in chosen): [text for _, overrides in chosen for text in overrides]
         for chosen in product(*axes)
@@ -163,7 +163,10 @@ def _short(path: str, paths: Sequence[str]) -> str:
     return last if sum(other.rpartition(".")[2] == last for other in paths) == 1 else path
 
 
-def _label(short: str, value: object) -> str:
+def _label(short: str, value: object, n_paths: int) -> str:
+    """A value with what it is of, where it does not speak for itself."""
+    if isinstance(value, str) and (not short or n_paths == 1):
+        return value
     text = value if isinstance(value, str) else shown(value)
     return f"{short}={text}" if short else text
 
