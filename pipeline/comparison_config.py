@@ -14,8 +14,11 @@ class Comparison(Section):
 
     name: Name | None = Field(description="name, under which the comparison goes on; null: DATA-SETTINGS")
     metric: Monitor | None = Field(
-        description="validation metric, at each run's best epoch, that settings are ranked and tested by; null: "
-        "val/loss, or where losses are varied val/log_loss or val/rmse, which all of them share"
+        description="validation metric that settings are ranked and tested by; null: val/loss, or where losses are "
+        "varied val/log_loss or val/rmse, which all of them share"
+    )
+    epoch: Literal["best", "last"] = Field(
+        description="epoch of a run at which comparison.metric is taken: the best, whose weights are kept, or the last"
     )
     curves: tuple[Curve, ...] = Field(max_length=4, description="what is drawn by epoch; []: comparison.metric")
     quality: Number | None = Field(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -45,6 +45,10 @@ class Child:
     def curve(self, name: str) -> np.ndarray:
         """A metric at the end of each epoch, (n_epochs,)."""
         return np.array([row.get(name, np.nan) for row in self.history], dtype=float)
+
+    def value(self, name: str, epoch: Literal["best", "last"]) -> float:
+        """A validation metric at the best or the last epoch."""
+        return self.val[name] if epoch == "best" else float(self.curve(name)[-1])
 
     def reached(self, name: str, quality: float, sign: int) -> tuple[int, float] | None:
         """Epochs and seconds until a metric, lower being better where `sign` is 1, was as good; None if never."""

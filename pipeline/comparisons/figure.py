@@ -10,11 +10,12 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.canvas import Box, new_figure
 from pipeline.comparisons.child import Child
 from pipeline.metrics import CLASSIFICATION, REGRESSION
-from pipeline.report import PALETTE
+from pipeline.report import GREY, PALETTE
 from pipeline.types import Task
 
-STYLES = ("-", "--", ":")
-MOST = len(STYLES) * len(PALETTE)  # cases that can be told apart
+COLORS = (*PALETTE[:7], GREY)  # yellow is too faint for a thin line
+STYLES = ("-", "--", "-.", ":")  # curves that coincide are seen as two
+MOST = len(STYLES) * len(COLORS)  # cases that can be told apart
 LONGEST = 34  # characters of a label
 BOXES: dict[int, list[Box]] = {
     1: [(0, 0, 5.2, 3.3)],
@@ -30,7 +31,7 @@ def curves_figure(title: str, task: Task, cases: Mapping[str, Sequence[Child]], 
     """Draw each of one to four `curves` by epoch: a line for the mean of a case's seeds, a band for their range.
 
     Seeds that diverged are left out. A case's line ends where the first of its seeds stopped. Of more than MOST cases
-    the first are drawn.
+    the first are drawn. The axis is made for what follows the first tenth of the epochs, which may go beyond it.
     """
     sound = {label: [child for child in children if not child.error] for label, children in cases.items()}
     drawn = dict([(label, children) for label, children in sound.items() if children][:MOST])
@@ -69,16 +70,19 @@ def _panel(axes: Axes, name: str, cases: Mapping[str, Sequence[Child]]) -> None:
     seen = []
     for place, (label, children) in enumerate(cases.items()):
         values = _values(name, children)
-        color, style = PALETTE[place % len(PALETTE)], STYLES[place // len(PALETTE)]
+        color, style = COLORS[place % len(COLORS)], STYLES[(place + place // len(COLORS)) % len(STYLES)]
         epochs = np.arange(1, values.shape[1] + 1)
         marker = "o" if len(epochs) == 1 else None  # without it a single epoch would be invisible
         axes.plot(epochs, values.mean(axis=0), color=color, linestyle=style, linewidth=1.4, marker=marker, label=label)
         if len(values) > 1:
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
-        seen.append(values.mean(axis=0))
-    shown = np.concatenate(seen) if seen else np.array([])
-    if shown.size and 0 < LOG_RATIO * shown.min() < shown.max():
+        seen.append(values[:, values.shape[1] // 10 :])
+    low, high = min(map(np.min, seen)), max(map(np.max, seen))
+    if 0 < LOG_RATIO * low < high:
         axes.set_yscale("log")
+        axes.set_ylim(low / 1.2, high * 1.2)
+    elif high > low:
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 

@@ -1,7 +1,8 @@
 """What a comparison says: each case's numbers over seeds, and which differences are more than noise."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,15 +24,15 @@ class CaseSummary:
     label: str
     n_seeds: int
     n_diverged: int
-    best: Interval  # the metric at the best epoch
+    value: Interval  # the metric
     last: Mapping[str, float]  # each curve at the last epoch, mean over seeds
     test: Interval
-    worse_by: Interval | None  # than the best case, paired over seeds, positive where it is worse
-    p: float | None  # that it is, Holm's correction included; None where the best itself, or one that diverged
     n_reached: int  # seeds that came to the quality
     epochs: float  # to the quality, mean over those
     quality_seconds: float
     seconds: float  # of a whole run
+    worse_by: Interval | None = None  # than the best, paired over seeds; None of the best and of what diverged
+    p: float | None = None  # that noise alone makes such a difference, corrected for their number by Holm
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Summary:
     """All cases, the best first, those that diverged last."""
 
     metric: str
+    epoch: str  # best or last
     tested: str
     quality: float
     seeds: Sequence[int]
@@ -47,49 +49,45 @@ class Summary:
 
 def summarize(plan: Plan, task: Task, children: Mapping[Key, Child]) -> Summary:
     """The summary of finished children; at least one case has all its seeds."""
-    metric, sign = plan.metric(task), direction(plan.metric(task))
-    name = metric.removeprefix("val/")
+    metric, asked = plan.metric(task), plan.config.comparison
+    name, sign = metric.removeprefix("val/"), direction(metric)
     tested = TESTED[task] if name == "loss" else name
     by_case = {label: [children[label, seed] for seed in plan.seeds] for label in plan.cases}
-    values = {
-        label: np.array([child.val[metric] for child in own])
-        for label, own in by_case.items()
-        if not any(child.error for child in own)
-    }
+    sound = {label: own for label, own in by_case.items() if not any(child.error for child in own)}
+    values = {label: np.array([child.value(metric, asked.epoch) for child in own]) for label, own in sound.items()}
     ranked = sorted(values, key=lambda label: sign * values[label].mean())
-    quality = plan.config.comparison.quality
+    quality = asked.quality
     if quality is None:
         quality = float(values[ranked[(len(ranked) - 1) // 2]].mean())
     excess = {label: sign * (values[label] - values[ranked[0]]) for label in ranked[1:]}
     adjusted = dict(zip(excess, holm([p_value(difference) for difference in excess.values()]), strict=True))
-    cases = [
-        _case(label, by_case[label], metric, tested, plan.curves(task), quality, excess.get(label), adjusted.get(label))
-        for label in [*ranked, *(label for label in plan.cases if label not in values)]
-    ]
-    return Summary(metric, tested, quality, plan.seeds, cases)
+    cases = []
+    for label in [*ranked, *(label for label in by_case if label not in values)]:
+        case = _case(label, by_case[label], metric, asked.epoch, tested, quality, plan.curves(task))
+        worse_by = t_interval(excess[label]) if label in excess else None
+        cases.append(replace(case, worse_by=worse_by, p=adjusted.get(label)))
+    return Summary(metric, asked.epoch, tested, quality, plan.seeds, cases)
 
 
 def _case(
     label: str,
     children: Sequence[Child],
     metric: str,
+    epoch: Literal["best", "last"],
     tested: str,
-    curves: Sequence[str],
     quality: float,
-    excess: np.ndarray | None,
-    p: float | None,
+    curves: Sequence[str],
 ) -> CaseSummary:
+    """A case by itself, not yet compared."""
     sound = [child for child in children if not child.error]
     reached = [at for child in sound if (at := child.reached(metric, quality, direction(metric)))]
     return CaseSummary(
         label=label,
         n_seeds=len(children),
         n_diverged=len(children) - len(sound),
-        best=_over([child.val[metric] for child in sound]),
+        value=_over([child.value(metric, epoch) for child in sound]),
         last={name: _over([child.curve(name)[-1] for child in sound]).value for name in curves},
         test=_over([child.test[tested] for child in sound]),
-        worse_by=None if excess is None else t_interval(excess),
-        p=p,
         n_reached=len(reached),
         epochs=_over([epochs for epochs, _ in reached]).value,
         quality_seconds=_over([seconds for _, seconds in reached]).value,
@@ -108,7 +106,7 @@ def describe(summary: Summary) -> list[str]:
     n_seeds = len(summary.seeds)
     worse = [case for case in others if case.p is not None and case.p < ALPHA]
     alike = [case for case in others if case not in worse]
-    lines = [f"{summary.metric} at the best epoch: {best.label} is best, {_spread(best.best, n_seeds)}"]
+    lines = [f"{summary.metric} at the {summary.epoch} epoch: {best.label} is best, {_spread(best.value, n_seeds)}"]
     if n_seeds == 1:
         lines.append("one seed cannot tell a difference from noise; write seeds=5")
     elif others:
@@ -150,7 +148,7 @@ def table_of(summary: Summary) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {}
     for case in summary.cases:
         row: dict[str, object] = {"case": case.label, "seeds": case.n_seeds, "diverged": case.n_diverged}
-        row |= _ends(f"{summary.metric}, best epoch", case.best)
+        row |= _ends(f"{summary.metric}, {summary.epoch} epoch", case.value)
         row |= _ends("worse than the best by", case.worse_by or Interval(*[float("nan")] * 3))
         row |= {"p": case.p, "reached": case.n_reached, "epochs to quality": case.epochs}
         row |= {"seconds to quality": case.quality_seconds, "quality": summary.quality}
@@ -180,7 +178,7 @@ def _row(case: CaseSummary, summary: Summary) -> dict[str, str]:
     last = {f"last {name}": shown(value) for name, value in case.last.items()}
     return {
         "case": case.label,
-        summary.metric: _around(case.best, n_sound),
+        summary.metric: _around(case.value, n_sound),
         "worse by": _around(case.worse_by, n_sound) if case.worse_by else "",
         "p": p,
         f"to {shown(summary.quality)}": reached + some,

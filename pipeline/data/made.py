@@ -27,7 +27,5 @@ def make_sparse() -> tuple[pd.DataFrame, str]:
     codes = rng.choice(N_LEVELS, (N_SPARSE_ROWS, N_COLUMNS), p=often / often.sum())
     weights = rng.normal(size=(N_COLUMNS, N_LEVELS))
     score = weights[np.arange(N_COLUMNS), codes].sum(axis=1)
-    columns = {
-        f"column {number}": [f"word {code}" for code in codes[:, number]] for number in range(N_COLUMNS)
-    }
+    columns = {f"column {number}": [f"word {code}" for code in codes[:, number]] for number in range(N_COLUMNS)}
     return pd.DataFrame(columns).assign(target=np.where(score > np.median(score), "yes", "no")), "made: rare words"
