@@ -29,7 +29,9 @@ RANKS = {
         "networks.mlp", "networks"],
     4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export", "flavor"],
     5: ["sending", "tracking", "ui"],
-    6: ["record", "delivery", "fitting", "registry", "closing"],
+    6: ["record", "delivery", "fitting", "registry", "closing",
+        "doctor.measuring", "doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results", "doctor.findings",
+        "doctor.gathering", "doctor.health", "doctor.examine"],
     7: ["train"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
@@ -89,6 +91,20 @@ ALONGSIDE = {
     "delivery": ["record"],
     "closing": ["record"],
     "rows": ["bundle"],
+    "doctor.evidence": ["doctor.measuring"],
+    "doctor.finding": ["doctor.evidence"],
+    "doctor.inside": ["doctor.evidence", "doctor.finding"],
+    "doctor.results": ["doctor.evidence", "doctor.finding"],
+    "doctor.findings": ["doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results"],
+    "doctor.gathering": ["doctor.evidence", "doctor.measuring"],
+    "doctor.health": ["doctor.measuring"],
+    "doctor.examine": [
+        "doctor.finding",
+        "doctor.findings",
+        "doctor.gathering",
+        "doctor.health",
+        "doctor.measuring",
+    ],
     "streams": ["rows"],
     "serving.finding": ["serving.models"],
     "serving.app": ["serving.drift", "serving.explain", "serving.models", "serving.openapi", "serving.protocol"],
@@ -98,7 +114,13 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {"config": 600, "report": 420, "data.sources": 380}  # a table; one noun each
-RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.serving", "pipeline.studies"]  # a docstring, no code
+RE_EXPORTS = [
+    "pipeline",
+    "pipeline.data",
+    "pipeline.doctor",
+    "pipeline.serving",
+    "pipeline.studies",
+]  # a docstring, no code
 # what help and a config error need
 LIGHT = ["cli", "compose", "config", "distributions", "errors", "mistakes", "options", "study_config"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}
