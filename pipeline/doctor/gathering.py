@@ -20,7 +20,7 @@ MAX_COLUMNS = 5  # the most important ones, which are tried alone
 MAX_ONEHOT = 300  # codes of embedded columns that a linear model gets as columns
 N_BINS, BIN_ROWS = 50, 20  # of a number's values, by which it is to tell the target, and rows of one at least
 N_FOLDS = 5
-LBFGS_STEPS = 60
+LBFGS_STEPS = 30
 
 
 def gather(

@@ -18,6 +18,7 @@ from pipeline.types import Arrays
 N_ROWS = 256  # validation rows that activations are looked at on
 N_STEPS = 2  # optimizer steps of an epoch that are measured
 SQUASHED = 0.01  # from the ends of sigmoid's or tanh's range: there its slope is 0.01 and 0.02
+ACTIVATED = tuple({type(make()) for make in ACTIVATIONS.values()})
 ZEROED = (nn.ReLU,)
 RANGES: dict[type[nn.Module], tuple[float, float]] = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 EQUAL = 1e-5  # two units whose weights differ by less, as a share, are taken for the same
@@ -146,12 +147,11 @@ def is_due(epoch: int) -> bool:
 
 def layers_of(network: nn.Module) -> list[tuple[str, nn.Linear, nn.Module | None]]:
     """The linear layers in order, named, each with the activation behind it; the last one is the output."""
-    kinds = tuple({type(make()) for make in ACTIVATIONS.values()})
     found: list[tuple[nn.Linear, nn.Module | None]] = []
     for module in network.modules():
         if isinstance(module, nn.Linear):
             found.append((module, None))
-        elif isinstance(module, kinds) and found and found[-1][1] is None:
+        elif isinstance(module, ACTIVATED) and found and found[-1][1] is None:
             found[-1] = (found[-1][0], module)
     names = [*(f"layer {number}" for number in range(1, len(found))), "output"]
     return [(name, linear, activation) for name, (linear, activation) in zip(names, found, strict=True)]
