@@ -42,8 +42,8 @@ def test_findings_are_tags_a_file_and_lines(client: MlflowClient) -> None:
 def test_measures_are_metrics_by_layer_and_epoch(client: MlflowClient) -> None:
     result = train(tracked("model.hidden=[8,8]", "trainer.max_epochs=4", "trainer.patience=null"))
     steps = [point.step for point in client.get_metric_history(result.run_id, "doctor/std/layer_2")]
-    assert steps == [0, 1, 2, 3, 4]
-    assert len(client.get_metric_history(result.run_id, "doctor/gradient/output")) == 4
+    assert steps == [0, 1, 2, 4]
+    assert len(client.get_metric_history(result.run_id, "doctor/gradient/output")) == 3
     assert client.get_run(result.run_id).data.metrics["time/doctor"] > 0
 
 
