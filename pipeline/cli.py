@@ -220,6 +220,23 @@ def models(overrides: Overrides = None) -> None:
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's id, its first digits, or its name")],
+    overrides: Overrides = None,
+    show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+) -> None:
+    """Write what a run, study or comparison left as one HTML page, and keep it with the run."""
+    import webbrowser
+
+    from pipeline.pages.archive import publish
+
+    file = publish(_load(overrides).tracking.root, run)
+    typer.echo(f"the report is {file}")
+    if show:
+        webbrowser.open(file.resolve().as_uri())
+
+
+@app.command()
 def sync(overrides: Overrides = None) -> None:
     """Write to the tracking store what could not be written while it was away."""
     from pipeline.tracking import sync as write

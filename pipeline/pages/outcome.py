@@ -1,0 +1,236 @@
+"""What a run reached, as parts of its page: figures that matter, test metrics, findings, curves, calibration, figures."""
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
+from pipeline.pages.chart import line_chart
+from pipeline.pages.document import Html, Part, callout, card, joined, note, picture, table, tag
+from pipeline.pages.past import PastRun
+from pipeline.tested import read_tested
+from pipeline.types import Task
+
+HEADLINES = {
+    "binary": ("accuracy", "roc_auc", "log_loss"),
+    "multiclass": ("accuracy", "roc_auc", "log_loss"),
+    "regression": ("rmse", "mae", "r2"),
+}
+TESTED = "predictions/test.parquet"
+FINDINGS = "doctor/findings.json"
+CONSTANT = {
+    "regression": "the mean of the test rows",
+    "binary": "the share of each class in the test rows",
+    "multiclass": "the share of each class in the test rows",
+}
+CAPTIONS = {
+    "confusion_matrix": "Which class was predicted for rows of which class",
+    "roc": "True and false positives by threshold",
+    "precision_recall": "Precision and recall by threshold",
+    "calibration": "How often predictions of a probability are right",
+    "importance": "How much worse the loss gets when a column is shuffled",
+    "predicted_vs_actual": "Predicted against actual values",
+    "residuals": "Errors by predicted value",
+    "error_quantiles": "The error that a share of the rows stays below",
+    "learning_curves": "Loss by epoch",
+    "learning_rate": "Learning rate by epoch",
+    "history": "Value of each trial, and the best so far",
+    "importances": "Which settings matter",
+    "parallel_coordinate": "Settings of every trial, by value",
+    "slice": "Value by each setting",
+    "contour": "Value by pairs of settings",
+    "edf": "Share of trials at or below a value",
+    "intermediate_values": "What trials reported while they trained",
+    "timeline": "When trials ran",
+    "pareto_front": "The trade-off between objectives",
+    "curves": "Curves by epoch, mean and spread over seeds",
+}
+DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
+WIDE = {"parallel_coordinate", "contour", "slice"}
+
+
+def outcome_parts(run: PastRun) -> Iterator[Part]:
+    """The sections that the run has something for."""
+    sections = {
+        "Result": _result(run),
+        "Findings": _findings(run),
+        "Curves": _curves(run),
+        "Calibration and coverage": _calibration(run),
+        "Figures": _figures(run),
+    }
+    yield from (Part(title, content) for title, content in sections.items() if content)
+
+
+# ---------------------------------------------------------------- result
+def _result(run: PastRun) -> Html:
+    metrics = {name: metric for name, metric in _metrics(run).items() if f"test/{name}" in run.metrics}
+    constant = _constant(run) if metrics else {}
+    parts = [*_warnings(run), _cards(run, metrics, constant)]
+    parts.append(note(run.tags.get("mlflow.note.content", ""), tables=not metrics))
+    if metrics:
+        parts.append(_tested(run, metrics, constant))
+    return joined(parts)
+
+
+def _warnings(run: PastRun) -> Iterator[Html]:
+    if error := run.tags.get("error"):
+        yield callout(f"The run failed: {error}", "failed")
+    if run.status == "KILLED" and run.kind != "trial":
+        yield callout("The run was stopped before its end; the numbers are those of the best epoch until then.")
+    if run.tags.get("parity") == "failed":
+        yield callout(f"The exported model must not be used: {run.tags.get('parity.fault', '')}", "failed")
+
+
+def _metrics(run: PastRun) -> Mapping[str, Metric]:
+    return metrics_of(_task(run)) if _task(run) in HEADLINES else {}
+
+
+def _task(run: PastRun) -> Any:
+    return run.tags.get("task", "")
+
+
+def _constant(run: PastRun) -> dict[str, float]:
+    """Test metrics of the answer that is best without a look at the columns; empty without the rows.
+
+    A bias that only resampling brings is none of a constant's, whose calibration is right by its making.
+    """
+    if TESTED not in run.files:
+        return {}
+    task: Task = _task(run)
+    y, prediction = read_tested(io.BytesIO(run.files[TESTED]), task)
+    best = y.mean(axis=0) if task == "regression" else np.bincount(y, minlength=prediction.shape[1]) / len(y)
+    values = compute_metrics(task, y, np.broadcast_to(best, prediction.shape).copy())
+    return {name: value for name, value in values.items() if not metrics_of(task)[name].biased}
+
+
+def _cards(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, float]) -> Html:
+    if not metrics:
+        return _parent_cards(run)
+    cards = [
+        card(
+            metrics[name].label,
+            shown(run.metrics[f"test/{name}"]),
+            _interval(run, name),
+            f"a constant answer: {shown(constant[name])}" if name in constant else "",
+        )
+        for name in HEADLINES[_task(run)]
+        if name in metrics
+    ]
+    if "test/coverage" in run.metrics:
+        size = "mean_set_size" if "test/mean_set_size" in run.metrics else "mean_interval_width"
+        unit = "classes a set" if size == "mean_set_size" else "wide"
+        cards.append(
+            card("Coverage", f"{run.metrics['test/coverage']:.1%}", f"{shown(run.metrics[f'test/{size}'])} {unit}")
+        )
+    return tag("div", *cards, class_="cards")
+
+
+def _parent_cards(run: PastRun) -> Html:
+    """Of a run without test metrics: the few numbers that it has once, such as a study's."""
+    single = {name: value for name, value in run.metrics.items() if not name.startswith(("time/", "train/", "val"))}
+    cards = [card(name.replace("/", ", ").replace("_", " "), shown(value)) for name, value in single.items()]
+    return tag("div", *cards[:8], class_="cards") if cards else Html("")
+
+
+def _interval(run: PastRun, name: str) -> str:
+    ends = [run.metrics.get(f"test/{name}_{end}", math.nan) for end in ("low", "high")]
+    return "" if any(map(math.isnan, ends)) else f"{shown(ends[0])} to {shown(ends[1])}"
+
+
+def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, float]) -> Html:
+    headings = ["Test metric", "Better", "Value", "95 % interval", *(["Constant answer"] if constant else [])]
+    rows = [
+        [
+            metric.label,
+            "higher" if metric.higher_is_better else "lower",
+            tag("strong", shown(run.metrics[f"test/{name}"])),
+            _interval(run, name) or "–",
+            *([shown(constant[name]) if name in constant else "–"] if constant else []),
+        ]
+        for name, metric in metrics.items()
+    ]
+    rows_tested = run.splits.get("test")
+    told = f"On {rows_tested:,} rows that the network has not seen; intervals" if rows_tested else "Intervals"
+    told += " by bootstrap over the rows."
+    if constant:
+        told += f" The constant answer is always {CONSTANT[_task(run)]}: what is reached without a look at the columns."
+    return joined([table(headings, rows, label="test metrics", numbers=len(headings) - 2), tag("p", told, class_="mute")])
+
+
+# ---------------------------------------------------------------- findings
+def _findings(run: PastRun) -> Html:
+    """What the doctor found; nothing where it was not asked."""
+    pictures = [picture(png, "Health of the layers", "health of the layers") for png in run.pictures("doctor").values()]
+    if FINDINGS not in run.files:
+        return joined(pictures)
+    found = json.loads(run.files[FINDINGS]).get("findings", [])
+    told = [_finding(finding) for finding in found] or [callout("No findings: training looks healthy.", "good")]
+    return joined([*told, tag("div", *pictures, class_="figures")])
+
+
+def _finding(finding: Mapping[str, Any]) -> Html:
+    measured = [f"measured {finding['measured']}"] if finding.get("measured") else []
+    measured += [f"threshold {finding['threshold']}"] if finding.get("threshold") else []
+    parts = [tag("h3", str(finding.get("name", "")).replace("_", " ")), tag("p", finding.get("what", ""))]
+    parts.append(tag("p", "; ".join([*measured, *([finding["source"]] if finding.get("source") else [])]), class_="mute"))
+    if advice := finding.get("advice"):
+        parts.append(tag("p", "Try: ", *(joined([tag("code", step), " "]) for step in advice)))
+    return tag("div", *parts, class_="finding")
+
+
+# ---------------------------------------------------------------- curves and figures
+def _curves(run: PastRun) -> Html:
+    loss = {label: run.history[name] for name, label in _LOSSES.items() if run.history.get(name)}
+    charts = [line_chart("Loss", loss, y_label="loss", best=run.metrics.get("best_epoch"))]
+    if rate := run.history.get("train/lr"):
+        charts.append(line_chart("Learning rate", {"learning rate": rate}, y_label="learning rate"))
+    drawn = [chart for chart in charts if chart]
+    return tag("div", *drawn, class_="figures") if drawn else Html("")
+
+
+_LOSSES = {"train/loss": "training", "val/loss": "validation", "reported": "reported"}
+
+
+def _calibration(run: PastRun) -> Html:
+    rows = [
+        [label, shown(run.metrics[f"test/{name}"]), shown(run.metrics[f"test/{name}_calibrated"])]
+        for name, label in (("log_loss", "Log loss"), ("ece", "Calibration error"))
+        if f"test/{name}_calibrated" in run.metrics
+    ]
+    if not rows:
+        return Html("")
+    told = (
+        "The model answers with temperature-scaled probabilities, learned on the validation rows. "
+        "What that does to the test rows; lower is better:"
+    )
+    parts = [tag("p", told), table(["", "Network", "Calibrated"], rows, label="calibration", numbers=2)]
+    if png := run.pictures("figures").get("calibration"):
+        parts.append(_shown_picture(run, "calibration", png))
+    return joined(parts)
+
+
+def _figures(run: PastRun) -> Html:
+    apart = {"calibration"} if _calibration(run) else set()
+    apart |= DRAWN if _curves(run) else set()
+    found = {stem: png for stem, png in run.pictures("figures").items() if stem not in apart}
+    drawn = [_shown_picture(run, stem, png) for stem, png in sorted(found.items(), key=_place)]
+    left = [tag("code", path) for path in run.left_out]
+    told = [tag("p", "Too large for this page, among the run's artifacts: ", joined(left), class_="mute")] if left else []
+    return joined([tag("div", *drawn, class_="figures"), *told]) if drawn or told else Html("")
+
+
+def _place(figure: tuple[str, bytes]) -> tuple[int, str]:
+    """Known figures in the order of CAPTIONS, others after them."""
+    known = [*CAPTIONS]
+    return (known.index(figure[0]) if figure[0] in known else len(known)), figure[0]
+
+
+def _shown_picture(run: PastRun, stem: str, png: bytes) -> Html:
+    caption = CAPTIONS.get(stem, stem.replace("_", " ").capitalize())
+    shape = "wide" if stem in WIDE else None
+    return tag("div", picture(png, caption, f"{caption} ({run.name})"), class_=shape)
+
