@@ -9,7 +9,10 @@ from pipeline.types import Task
 
 
 def read_tested(file: Path | IO[bytes], task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted values of the test rows, as metrics take them: y (N,) codes or (N, T), prediction (N, C) or (N, T)."""
+    """True and predicted values of the N test rows, as metrics take them.
+
+    Of a classification y is (N,) codes and the prediction (N, C) probabilities, of a regression both are (N, T).
+    """
     import pandas as pd
 
     frame = pd.read_parquet(file)

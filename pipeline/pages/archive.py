@@ -17,7 +17,10 @@ from pipeline.tracking import PARENT, connect, is_remote, store_errors, tracking
 
 ARTIFACT = "report.html"
 CURVES = ("train/loss", "val/loss", "train/lr", "reported")
-FILES = r"[^/]+\.(yaml|parquet)|figures/.+\.png|doctor/.+\.(png|json)|predictions/test\.parquet|model/artifacts/bundle/bundle\.json"
+FILES = (
+    r"[^/]+\.(yaml|parquet)|figures/.+\.png|doctor/.+\.(png|json)"
+    r"|predictions/test\.parquet|model/artifacts/bundle/bundle\.json"
+)
 FOLDERS = ("", "figures", "doctor", "predictions", "model/artifacts/bundle")
 PAGE_BYTES = 1_400_000  # of pictures: base64 makes 1.9 MB of them
 TABLE_BYTES = 200_000_000  # of a Parquet file that is read
@@ -143,7 +146,7 @@ def _files(client: Any, run_id: str) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, object]:
-    """The values by dotted path that the groups chosen in a config have by themselves, and the groups chosen by default.
+    """The values by dotted path of the groups that a config has chosen, and the names of those chosen by default.
 
     Empty for a config of another version, whose groups are not there any more.
     """

@@ -1,6 +1,5 @@
-"""What stands behind a run, as parts of its page: its trials or parts, data, settings, and how to run it again."""
+"""What stands behind a run, as parts of its page: its data, its settings, and how to run it again."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,12 +7,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.metrics import metrics_of, shown
-from pipeline.pages.document import Html, Part, code, escaped, facts, joined, table, tag
+from pipeline.pages.document import Html, Part, cell, code, escaped, facts, joined, table, tag
 from pipeline.pages.past import BEST, CONFIG, PastRun
 
-TRIALS = "trials.parquet"
-MOST_TRIALS, MOST_ROWS, MOST_COLUMNS, MOST_LEVELS = 20, 50, 200, 8
+MOST_COLUMNS, MOST_LEVELS = 200, 8
 PARTS = {"train": "to train", "training": "to train", "validation": "to validate", "test": "to test"}
 KINDS = {"number": "number", "category": "category", "datetime": "moment"}
 
@@ -21,118 +18,11 @@ KINDS = {"number": "number", "category": "category", "datetime": "moment"}
 def background_parts(run: PastRun) -> Iterator[Part]:
     """The sections that the run has something for."""
     sections = {
-        "Trials": _trials(run),
-        "Table": _tables(run),
-        "Runs": _children(run),
         "Data": _data(run),
         "Settings": _settings(run),
         "Run it again": _again(run),
     }
     yield from (Part(title, content) for title, content in sections.items() if content)
-
-
-def cell(value: object) -> str:
-    """A value of a table for people: missing is –, four digits of what is no whole number."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else shown(value)
-    return str(value)
-
-
-# ---------------------------------------------------------------- trials, tables, nested runs
-def _trials(run: PastRun) -> Html:
-    """The best trials of a study, each with what was drawn for it."""
-    if TRIALS not in run.files:
-        return Html("")
-    trials = _rows(run.files[TRIALS])
-    ids = {child.tags["trial"]: child.run_id for child in run.children if "trial" in child.tags}
-    told = sorted(trials, key=_order(run, trials))[:MOST_TRIALS]
-    rows = [_trial(trial, ids.get(str(trial["number"]), "")) for trial in told]
-    headings = ["Trial", "State", "Settings drawn", "Run", "Value", "Epochs", "Seconds"]
-    more = f"The best {len(rows)} of {len(trials)} trials; all of them are in the artifact {TRIALS}."
-    return joined([table(headings, rows, label="trials", numbers=3), tag("p", more, class_="mute")])
-
-
-def _order(run: PastRun, trials: Sequence[Mapping[str, Any]]) -> Any:
-    """Best first: the best value, which the run knows, is the lowest or the highest; trials without one come last."""
-    values = [trial["value 0"] for trial in trials if _has_value(trial)]
-    best = run.metrics.get("best/value", math.nan)
-    sign = -1 if values and best == max(values) != min(values) else 1
-    return lambda trial: (not _has_value(trial), sign * trial["value 0"] if _has_value(trial) else trial["number"])
-
-
-def _has_value(trial: Mapping[str, Any]) -> bool:
-    return trial.get("state") == "COMPLETE" and cell(trial.get("value 0")) != "–"
-
-
-def _trial(trial: Mapping[str, Any], run_id: str) -> list[object]:
-    drawn = {name.removeprefix("param "): cell(value) for name, value in trial.items() if name.startswith("param ")}
-    settings = joined(joined([tag("code", f"{name}={value}"), " "]) for name, value in drawn.items() if value != "–")
-    values = [cell(value) for name, value in trial.items() if name.startswith("value ")]
-    state = str(trial["state"]).lower()
-    measured = [", ".join(values), cell(trial.get("n_epochs")), cell(trial.get("seconds"))]
-    return [trial["number"], state, settings, _id(run_id), *measured]
-
-
-def _id(run_id: str) -> Html:
-    """A run's id, short enough for a table, whole when pointed at; `pipeline report` takes the short one."""
-    return tag("code", run_id[:8], title=run_id) if run_id else Html("–")
-
-
-def _tables(run: PastRun) -> Html:
-    """Parquet files beside a run's folders, such as a comparison's table."""
-    parts = []
-    for path, content in run.files.items():
-        if "/" not in path and path.endswith(".parquet") and path != TRIALS:
-            rows = _rows(content)
-            headings = [*rows[0]] if rows else []
-            numbers = next((at for at, name in enumerate(reversed(headings)) if not _is_number(rows[0][name])), 0)
-            cells = [[cell(value) for value in row.values()] for row in rows[:MOST_ROWS]]
-            parts.append(table(headings, cells, label=path, numbers=numbers))
-            if len(rows) > MOST_ROWS:
-                parts.append(tag("p", f"The first {MOST_ROWS} of {len(rows)} rows of {path}.", class_="mute"))
-    return joined(parts)
-
-
-def _rows(parquet: bytes) -> list[dict[str, Any]]:
-    from pyarrow import parquet as reader
-
-    rows: list[dict[str, Any]] = reader.read_table(io.BytesIO(parquet)).to_pylist()
-    return rows
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _children(run: PastRun) -> Html:
-    """Nested runs but for trials, which a study's table has, with what they reached in the test."""
-    children = [child for child in run.children if child.kind != "trial"]
-    if not children:
-        return Html("")
-    names = _told_metrics(children)
-    rows = [
-        [_what(child), child.name, child.status.lower(), _id(child.run_id)]
-        + [cell(child.metrics.get(name)) for name in names]
-        for child in children[:MOST_ROWS]
-    ]
-    headings = ["Part", "Name", "Status", "Run", *names]
-    more = [tag("p", f"{MOST_ROWS} of {len(children)} runs.", class_="mute")] if len(children) > MOST_ROWS else []
-    return joined([table(headings, rows, label="nested runs", numbers=len(names)), *more])
-
-
-def _told_metrics(children: Sequence[PastRun]) -> list[str]:
-    """The first three test metrics that any of them has."""
-    found = {name for child in children for name in child.metrics}
-    known = [f"test/{name}" for task in ("binary", "regression") for name in metrics_of(task)]  # type: ignore[arg-type]
-    return [name for name in known if name in found][:3]
-
-
-def _what(child: PastRun) -> str:
-    named = [child.tags.get(tag_name, "") for tag_name in ("role", "label")]
-    seed = [f"seed {child.params['seed']}"] if "seed" in child.params else []
-    return ", ".join([*filter(None, named), *seed]) or child.kind
 
 
 # ---------------------------------------------------------------- data
@@ -193,51 +83,72 @@ def _few(names: Sequence[str]) -> str:
 
 # ---------------------------------------------------------------- settings
 def _settings(run: PastRun) -> Html:
-    """Whole configs with what differs from the defaults marked, other YAML files as they are; else the params."""
-    parts, marked = [], False
-    for path in sorted((path for path in run.files if path.endswith(".yaml")), key=lambda path: path != BEST):
-        if path in (CONFIG, BEST):
-            marked = bool(run.defaults.get(path))
-            text = joined(_lines(run.yaml(path), run.defaults.get(path, {})))
-        else:
-            text = escaped(run.files[path].decode())
-        parts += [tag("h3", path), code(text, path)]
-    if not parts:
-        rows = sorted(run.params.items())
-        return table(["Setting", "Value"], rows, label="settings") if rows else Html("")
-    told = "Marked: what differs from the defaults of the chosen groups, with the default beside it."
-    return joined([tag("p", told, class_="mute") if marked else "", *parts])
+    """The best or the run's whole config, other YAML files as they are; of a run without any the params."""
+    paths = sorted((path for path in run.files if path.endswith(".yaml")), key=lambda path: path != BEST)
+    if not paths:
+        return table(["Setting", "Value"], sorted(run.params.items()), label="settings") if run.params else Html("")
+    files = [_config(run, path) if path in (CONFIG, BEST) else escaped(run.files[path].decode()) for path in paths]
+    return joined(joined([tag("h3", path), code(text, path)]) for path, text in zip(paths, files, strict=True))
 
 
-def _lines(values: Mapping[str, Any], defaults: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[Html]:
-    """YAML lines of nested values; those that differ from their default by dotted path are marked."""
+def _config(run: PastRun, path: str) -> Html:
+    """A config's lines, after a comment with what differs from the defaults, which is marked."""
+    values, defaults = run.yaml(path), run.defaults.get(path, {})
+    differing = _differing(values, defaults)
+    told = " ".join(f"{name}={_scalar(value)}" for name, value in differing.items())
+    head = tag("span", f"# differs from the defaults: {told or 'nothing'}\n", class_="comment") if defaults else ""
+    return joined([head, *_lines(values, differing, defaults)])
+
+
+def _differing(values: Mapping[str, Any], defaults: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """By dotted path the values that are not the default; none where the defaults are not known."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            found |= _differing(value, defaults, f"{path}.")
+        elif defaults and (path not in defaults or defaults[path] != value):
+            found[path] = value
+    return found
+
+
+def _lines(
+    values: Mapping[str, Any],
+    differing: Mapping[str, object],
+    defaults: Mapping[str, object],
+    prefix: str = "",
+    depth: int = 0,
+) -> Iterator[Html]:
+    """YAML lines of nested values; those by dotted path in `differing` are marked, their default beside them."""
     for name, value in values.items():
         path = f"{prefix}{name}"
         indent, key = "  " * depth, yaml.safe_dump(name, allow_unicode=True).partition("\n")[0]
         if isinstance(value, Mapping) and value:
             yield joined([indent, key, ":\n"])
-            yield from _lines(value, defaults, f"{path}.", depth + 1)
+            yield from _lines(value, differing, defaults, f"{path}.", depth + 1)
             continue
         line = f"{key}: {_scalar(value)}"
-        if path in defaults and defaults[path] != value:
-            told = tag("span", f"  # default: {_scalar(defaults[path])}", class_="comment")
-            yield joined([indent, tag("mark", line), told, "\n"])
-        elif defaults and path not in defaults:
-            yield joined([indent, tag("mark", line), "\n"])
-        else:
+        if path not in differing:
             yield joined([indent, line, "\n"])
+            continue
+        usual = f"  # default: {_scalar(defaults[path])}" if path in defaults else ""
+        yield joined([indent, tag("mark", line), tag("span", usual, class_="comment"), "\n"])
 
 
 def _scalar(value: object) -> str:
     """A value in one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf).removesuffix("...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf).removesuffix("...\n").strip()
+    )
 
 
 # ---------------------------------------------------------------- again
 def _again(run: PastRun) -> Html:
     typed = run.tags.get("mlflow.source.name", "").replace("__main__.py", "python -m pipeline", 1)
     commit, dirty = run.tags.get("mlflow.source.git.commit", ""), run.tags.get("mlflow.source.git.dirty") == "true"
-    seconds = {name[5:]: value for name, value in run.metrics.items() if name.startswith("time/") and name != "time/epoch"}
+    seconds = {
+        name[5:]: value for name, value in run.metrics.items() if name.startswith("time/") and name != "time/epoch"
+    }
     parts = []
     if CONFIG in run.files:
         parts.append(tag("p", "With the settings above saved as ", tag("code", CONFIG), ", on the same table:"))

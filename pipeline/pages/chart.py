@@ -8,8 +8,8 @@ from pipeline.pages.document import Html, joined, tag
 
 Points = Sequence[tuple[float, float]]  # x and y
 
-WIDTH, HEIGHT = 520, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 34, 46  # margins
+WIDTH, HEIGHT = 450, 280
+LEFT, RIGHT, TOP, BOTTOM = 74, 12, 34, 46  # margins
 MAX_POINTS = 400  # of a line; more cannot be told apart
 LOG_FROM = 50  # ratio of the largest to the smallest value from which the axis is logarithmic
 N_TICKS = 5
@@ -40,7 +40,7 @@ def line_chart(title: str, lines: Mapping[str, Points], *, y_label: str, best: f
     if not values:
         return Html("")
     epochs = [x for points in lines.values() for x, _ in points]
-    x = Axis(min(epochs), max(max(epochs), min(epochs) + 1), LEFT, WIDTH - RIGHT)
+    x = Axis(min(epochs), max(*epochs, min(epochs) + 1), LEFT, WIDTH - RIGHT)
     y = _vertical(values)
     parts = [*_grid(x, y), *_axes(y_label)]
     if best is not None:
@@ -61,15 +61,16 @@ def _vertical(values: Sequence[float]) -> Axis:
     if 0 < LOG_FROM * low < high:
         return Axis(low / 1.1, high * 1.1, HEIGHT - BOTTOM, TOP, log=True)
     room = (high - low or abs(high) or 1) * 0.05
-    return Axis(low - room if low < 0 or low > room else 0, high + room, HEIGHT - BOTTOM, TOP)
+    from_zero = 0 <= low <= high / 2 or low == high > 0
+    return Axis(0 if from_zero else low - room, high + room, HEIGHT - BOTTOM, TOP)
 
 
 def ticks(axis: Axis, *, whole: bool = False) -> list[float]:
     """Round numbers within an axis, about N_TICKS of them: 1, 2 or 5 times a power of ten."""
     if axis.log:
         powers = range(math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high)) + 1)
-        few = axis.high / axis.low < 10**N_TICKS
-        every = [digit * 10.0**power for power in powers for digit in ((1, 2, 5) if few else (1,))]
+        digits = (1, 2, 5) if axis.high < 100 * axis.low else (1,)
+        every = [digit * 10.0**power for power in powers for digit in digits]
         inside = [tick for tick in every if axis.low <= tick <= axis.high]
         return inside[:: math.ceil(len(inside) / (N_TICKS + 2)) or 1]
     rough = (axis.high - axis.low) / N_TICKS
@@ -83,10 +84,16 @@ def ticks(axis: Axis, *, whole: bool = False) -> list[float]:
 def _grid(x: Axis, y: Axis) -> Iterator[Html]:
     for tick in ticks(y):
         yield tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y.at(tick), y2=y.at(tick))
-        yield tag("text", f"{tick:.6g}", x=LEFT - 8, y=y.at(tick) + 4, text_anchor="end")
+        yield tag("text", _number(tick), x=LEFT - 8, y=y.at(tick) + 4, text_anchor="end")
     for tick in ticks(x, whole=True):
         yield tag("line", class_="axis", x1=x.at(tick), x2=x.at(tick), y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4)
-        yield tag("text", f"{tick:.6g}", x=x.at(tick), y=HEIGHT - BOTTOM + 19, text_anchor="middle")
+        yield tag("text", _number(tick), x=x.at(tick), y=HEIGHT - BOTTOM + 19, text_anchor="middle")
+
+
+def _number(tick: float) -> str:
+    """A tick's number in at most six characters, or nearly so."""
+    text = f"{tick:.6g}"
+    return text if len(text) <= 6 else f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _axes(y_label: str) -> Iterator[Html]:

@@ -4,6 +4,7 @@ Whatever is not `Html` is escaped where it enters an element, so that a name fro
 """
 
 import html
+import math
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,6 +70,17 @@ def _scrolling(content: Html, label: str) -> Html:
     return tag("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
+def cell(value: object) -> str:
+    """A value for people: missing is –, four digits of what is no whole number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    if value.is_integer() or abs(value) >= 1000:
+        return f"{value:.0f}" if abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.4g}"
+
+
 def facts(pairs: Mapping[str, object]) -> Html:
     """Names with a value each; those with nothing to say are left out."""
     kept = {name: value for name, value in pairs.items() if value not in ("", None)}
@@ -83,7 +95,7 @@ def card(name: str, value: str, *details: str) -> Html:
 
 def picture(png: bytes, title: str, alt: str) -> Html:
     """A PNG within the page."""
-    image = tag("img", src=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt, loading="lazy")
+    image = tag("img", src=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt)
     return tag("figure", image, tag("figcaption", title))
 
 

@@ -1,8 +1,9 @@
-"""What a run reached, as parts of its page: figures that matter, test metrics, findings, curves, calibration, figures."""
+"""What a run reached, as parts of its page: test metrics, findings, curves, calibration, figures."""
 
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,17 +11,13 @@ import numpy as np
 
 from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
-from pipeline.pages.document import Html, Part, callout, card, joined, note, picture, table, tag
-from pipeline.pages.past import PastRun
+from pipeline.pages.document import Html, Part, callout, card, cell, joined, note, picture, table, tag
+from pipeline.pages.past import CONFIG, HEADLINES, PastRun
 from pipeline.tested import read_tested
 from pipeline.types import Task
 
-HEADLINES = {
-    "binary": ("accuracy", "roc_auc", "log_loss"),
-    "multiclass": ("accuracy", "roc_auc", "log_loss"),
-    "regression": ("rmse", "mae", "r2"),
-}
 TESTED = "predictions/test.parquet"
+MOST_CARDS = 5
 FINDINGS = "doctor/findings.json"
 CONSTANT = {
     "regression": "the mean of the test rows",
@@ -58,6 +55,13 @@ def outcome_parts(run: PastRun) -> Iterator[Part]:
     sections = {
         "Result": _result(run),
         "Findings": _findings(run),
+    }
+    yield from (Part(title, content) for title, content in sections.items() if content)
+
+
+def figure_parts(run: PastRun) -> Iterator[Part]:
+    """The sections of curves and figures that the run has something for."""
+    sections = {
         "Curves": _curves(run),
         "Calibration and coverage": _calibration(run),
         "Figures": _figures(run),
@@ -120,20 +124,26 @@ def _cards(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, f
         for name in HEADLINES[_task(run)]
         if name in metrics
     ]
-    if "test/coverage" in run.metrics:
-        size = "mean_set_size" if "test/mean_set_size" in run.metrics else "mean_interval_width"
-        unit = "classes a set" if size == "mean_set_size" else "wide"
-        cards.append(
-            card("Coverage", f"{run.metrics['test/coverage']:.1%}", f"{shown(run.metrics[f'test/{size}'])} {unit}")
-        )
-    return tag("div", *cards, class_="cards")
+    return tag("div", *cards, *_coverage(run), class_="cards")
+
+
+def _coverage(run: PastRun) -> Iterator[Html]:
+    if "test/coverage" not in run.metrics:
+        return
+    asked = (run.yaml(CONFIG) or {}).get("predict", {}).get("coverage")
+    if "test/mean_set_size" in run.metrics:
+        size = f"sets of {shown(run.metrics['test/mean_set_size'])} classes on average"
+    else:
+        size = f"intervals {shown(run.metrics['test/mean_interval_width'])} wide on average"
+    yield card("Coverage", f"{run.metrics['test/coverage']:.1%}", size, f"asked for: {asked:.0%}" if asked else "")
 
 
 def _parent_cards(run: PastRun) -> Html:
-    """Of a run without test metrics: the few numbers that it has once, such as a study's."""
-    single = {name: value for name, value in run.metrics.items() if not name.startswith(("time/", "train/", "val"))}
-    cards = [card(name.replace("/", ", ").replace("_", " "), shown(value)) for name, value in single.items()]
-    return tag("div", *cards[:8], class_="cards") if cards else Html("")
+    """Of a run without test metrics: the first few numbers that it has once, those of the best before others."""
+    single = [name for name in run.metrics if not name.startswith(("time/", "train/", "val/", "val_best/"))]
+    told = sorted(single, key=lambda name: not name.startswith("best/"))[:MOST_CARDS]
+    cards = [card(re.sub("[/_]", " ", name).capitalize(), cell(run.metrics[name])) for name in told]
+    return tag("div", *cards, class_="cards") if cards else Html("")
 
 
 def _interval(run: PastRun, name: str) -> str:
@@ -158,7 +168,9 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
     told += " by bootstrap over the rows."
     if constant:
         told += f" The constant answer is always {CONSTANT[_task(run)]}: what is reached without a look at the columns."
-    return joined([table(headings, rows, label="test metrics", numbers=len(headings) - 2), tag("p", told, class_="mute")])
+    return joined(
+        [table(headings, rows, label="test metrics", numbers=len(headings) - 2), tag("p", told, class_="mute")]
+    )
 
 
 # ---------------------------------------------------------------- findings
@@ -176,7 +188,9 @@ def _finding(finding: Mapping[str, Any]) -> Html:
     measured = [f"measured {finding['measured']}"] if finding.get("measured") else []
     measured += [f"threshold {finding['threshold']}"] if finding.get("threshold") else []
     parts = [tag("h3", str(finding.get("name", "")).replace("_", " ")), tag("p", finding.get("what", ""))]
-    parts.append(tag("p", "; ".join([*measured, *([finding["source"]] if finding.get("source") else [])]), class_="mute"))
+    parts.append(
+        tag("p", "; ".join([*measured, *([finding["source"]] if finding.get("source") else [])]), class_="mute")
+    )
     if advice := finding.get("advice"):
         parts.append(tag("p", "Try: ", *(joined([tag("code", step), " "]) for step in advice)))
     return tag("div", *parts, class_="finding")
@@ -207,10 +221,9 @@ def _calibration(run: PastRun) -> Html:
         "The model answers with temperature-scaled probabilities, learned on the validation rows. "
         "What that does to the test rows; lower is better:"
     )
-    parts = [tag("p", told), table(["", "Network", "Calibrated"], rows, label="calibration", numbers=2)]
-    if png := run.pictures("figures").get("calibration"):
-        parts.append(_shown_picture(run, "calibration", png))
-    return joined(parts)
+    text = tag("div", tag("p", told), table(["", "Network", "Calibrated"], rows, label="calibration", numbers=2))
+    png = run.pictures("figures").get("calibration")
+    return tag("div", text, *([_shown_picture(run, "calibration", png)] if png else []), class_="figures")
 
 
 def _figures(run: PastRun) -> Html:
@@ -219,7 +232,9 @@ def _figures(run: PastRun) -> Html:
     found = {stem: png for stem, png in run.pictures("figures").items() if stem not in apart}
     drawn = [_shown_picture(run, stem, png) for stem, png in sorted(found.items(), key=_place)]
     left = [tag("code", path) for path in run.left_out]
-    told = [tag("p", "Too large for this page, among the run's artifacts: ", joined(left), class_="mute")] if left else []
+    told = (
+        [tag("p", "Too large for this page, among the run's artifacts: ", joined(left), class_="mute")] if left else []
+    )
     return joined([tag("div", *drawn, class_="figures"), *told]) if drawn or told else Html("")
 
 
@@ -233,4 +248,3 @@ def _shown_picture(run: PastRun, stem: str, png: bytes) -> Html:
     caption = CAPTIONS.get(stem, stem.replace("_", " ").capitalize())
     shape = "wide" if stem in WIDE else None
     return tag("div", picture(png, caption, f"{caption} ({run.name})"), class_=shape)
-

@@ -9,6 +9,11 @@ from typing import Any
 import yaml
 
 CONFIG, BEST = "config.yaml", "best.yaml"  # whole configs among the artifacts
+HEADLINES = {  # the test metrics that matter most, by task
+    "binary": ("accuracy", "roc_auc", "log_loss"),
+    "multiclass": ("accuracy", "roc_auc", "log_loss"),
+    "regression": ("rmse", "mae", "r2"),
+}
 
 
 @dataclass(frozen=True)

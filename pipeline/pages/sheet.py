@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from pipeline.pages.background import background_parts
 from pipeline.pages.document import Html, document, joined, tag
-from pipeline.pages.outcome import outcome_parts
+from pipeline.pages.nested import nested_parts
+from pipeline.pages.outcome import figure_parts, outcome_parts
 from pipeline.pages.past import PastRun
 
 TASKS = {"binary": "classification in 2 classes", "multiclass": "classification", "regression": "regression"}
@@ -12,8 +13,10 @@ TASKS = {"binary": "classification in 2 classes", "multiclass": "classification"
 
 def sheet(run: PastRun) -> bytes:
     """The page as an HTML file; a section that the run has nothing for is left out."""
-    parts = [*outcome_parts(run), *background_parts(run)]
-    return document(f"{_title(run)}: {run.name}", _head(run), parts, f"pipeline report {run.run_id}, {_moment(run.start)}")
+    parts = [*outcome_parts(run), *nested_parts(run), *figure_parts(run), *background_parts(run)]
+    return document(
+        f"{_title(run)}: {run.name}", _head(run), parts, f"pipeline report {run.run_id}, {_moment(run.start)}"
+    )
 
 
 def _title(run: PastRun) -> str:
@@ -24,7 +27,11 @@ def _title(run: PastRun) -> str:
 def _head(run: PastRun) -> Html:
     status = run.status.lower()
     about = [TASKS.get(run.tags.get("task", ""), ""), run.name if run.kind == "run" else run.tags.get("data", "")]
-    when = [_moment(run.start), f"took {duration(run.seconds)}" if run.seconds is not None else "not ended", run.registered]
+    when = [
+        _moment(run.start),
+        f"took {duration(run.seconds)}" if run.seconds is not None else "not ended",
+        run.registered,
+    ]
     return joined(
         [
             tag("h1", _title(run)),
