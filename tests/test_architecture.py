@@ -19,17 +19,18 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console"],
-    1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows", "streams"],
+    0: ["errors", "types", "clock", "database", "console", "pages.document", "pages.past"],
+    1: ["config", "study_config", "writer", "canvas", "bundle", "graph", "rows", "streams", "tested", "pages.chart"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.targets", "data.sources", "data.splits", "data.scaling",
         "data.preprocess", "data.cache", "data.prepared",
         "losses", "optim", "metrics", "importance", "calibration",
         "networks.activations", "networks.initializers", "networks.embeddings", "networks.dropout",
         "networks.mlp", "networks"],
-    4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export", "flavor"],
-    5: ["sending", "tracking", "ui"],
-    6: ["record", "delivery", "fitting", "registry", "closing"],
+    4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export", "flavor",
+        "pages.outcome", "pages.nested", "pages.background"],
+    5: ["sending", "tracking", "ui", "pages.sheet"],
+    6: ["record", "delivery", "fitting", "registry", "closing", "pages.archive"],
     7: ["train"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
@@ -98,7 +99,13 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {"config": 600, "report": 420, "data.sources": 380}  # a table; one noun each
-RE_EXPORTS = ["pipeline", "pipeline.data", "pipeline.serving", "pipeline.studies"]  # a docstring, no code
+RE_EXPORTS = [
+    "pipeline",
+    "pipeline.data",
+    "pipeline.pages",
+    "pipeline.serving",
+    "pipeline.studies",
+]  # a docstring, no code
 # what help and a config error need
 LIGHT = ["cli", "compose", "config", "distributions", "errors", "mistakes", "options", "study_config"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "pandas", "numpy", "matplotlib", "pyarrow"}

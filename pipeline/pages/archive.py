@@ -80,7 +80,7 @@ def read(root: str, run: str) -> PastRun:
 def _plain(run: Any) -> dict[str, Any]:  # an mlflow Run
     """What the store itself says of a run."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
-    sizes = {given.tags[0].value: json.loads(given.dataset.profile or "{}") for given in inputs if given.tags}
+    sizes = {tag.value: json.loads(given.dataset.profile or "{}") for given in inputs for tag in given.tags}
     source = json.loads(inputs[0].dataset.source).get("uri", "") if inputs else ""
     return {
         "run_id": run.info.run_id,

@@ -12,6 +12,7 @@ from pipeline.pages.past import BEST, CONFIG, PastRun
 
 MOST_COLUMNS, MOST_LEVELS = 200, 8
 PARTS = {"train": "to train", "training": "to train", "validation": "to validate", "test": "to test"}
+COMMANDS = {CONFIG: "train", "study.yaml": "study"}  # that take a file of settings
 KINDS = {"number": "number", "category": "category", "datetime": "moment"}
 
 
@@ -150,9 +151,10 @@ def _again(run: PastRun) -> Html:
         name[5:]: value for name, value in run.metrics.items() if name.startswith("time/") and name != "time/epoch"
     }
     parts = []
-    if CONFIG in run.files:
-        parts.append(tag("p", "With the settings above saved as ", tag("code", CONFIG), ", on the same table:"))
-        parts.append(code(f"pipeline train --config {CONFIG}", "the command"))
+    for file, command in COMMANDS.items():
+        if file in run.files:
+            parts.append(tag("p", "With the settings above saved as ", tag("code", file), ", on the same table:"))
+            parts.append(code(f"pipeline {command} --config {file}", "the command"))
     versions = {name[8:]: number for name, number in sorted(run.tags.items()) if name.startswith("version.")}
     told = {
         "Run": tag("code", run.run_id),

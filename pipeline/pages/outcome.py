@@ -139,11 +139,13 @@ def _coverage(run: PastRun) -> Iterator[Html]:
 
 
 def _parent_cards(run: PastRun) -> Html:
-    """Of a run without test metrics: the first few numbers that it has once, those of the best before others."""
+    """Of a run without test metrics the numbers that it has once, the best first; many are a table, too."""
     single = [name for name in run.metrics if not name.startswith(("time/", "train/", "val/", "val_best/"))]
-    told = sorted(single, key=lambda name: not name.startswith("best/"))[:MOST_CARDS]
-    cards = [card(re.sub("[/_]", " ", name).capitalize(), cell(run.metrics[name])) for name in told]
-    return tag("div", *cards, class_="cards") if cards else Html("")
+    told = sorted(single, key=lambda name: not name.startswith("best/"))
+    cards = [card(re.sub("[/_]", " ", name).capitalize(), cell(run.metrics[name])) for name in told[:MOST_CARDS]]
+    rows = [[name, cell(run.metrics[name])] for name in told]
+    rest = [table(["Metric", "Value"], rows, label="metrics", numbers=1)] if len(rows) > 2 * MOST_CARDS else []
+    return joined([tag("div", *cards, class_="cards"), *rest]) if cards else Html("")
 
 
 def _interval(run: PastRun, name: str) -> str:

@@ -1,0 +1,107 @@
+"""What a study, a comparison or another run with runs under it found, as parts of its page: tables, trials, runs."""
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.metrics import CLASSIFICATION, REGRESSION
+from pipeline.pages.document import Html, Part, cell, joined, table, tag
+from pipeline.pages.past import HEADLINES, PastRun
+
+TRIALS = "trials.parquet"
+MOST_TRIALS, MOST_ROWS = 20, 50
+
+
+def nested_parts(run: PastRun) -> Iterator[Part]:
+    """The sections that the run has something for."""
+    sections = {"Table": _tables(run), "Trials": _trials(run), "Runs": _children(run)}
+    yield from (Part(title, content) for title, content in sections.items() if content)
+
+
+def _trials(run: PastRun) -> Html:
+    """The best trials of a study, each with what was drawn for it."""
+    if TRIALS not in run.files:
+        return Html("")
+    trials = _rows(run.files[TRIALS])
+    ids = {child.tags["trial"]: child.run_id for child in run.children if "trial" in child.tags}
+    told = sorted(trials, key=_order(run, trials))[:MOST_TRIALS]
+    rows = [_trial(trial, ids.get(str(trial["number"]), "")) for trial in told]
+    headings = ["Trial", "State", "Settings drawn", "Run", "Value", "Epochs", "Seconds"]
+    more = f"The best {len(rows)} of {len(trials)} trials; all of them are in the artifact {TRIALS}."
+    return joined([table(headings, rows, label="trials", numbers=3), tag("p", more, class_="mute")])
+
+
+def _order(run: PastRun, trials: Sequence[Mapping[str, Any]]) -> Any:
+    """Best first: the best value, which the run knows, is the lowest or the highest; trials without one come last."""
+    values = [trial["value 0"] for trial in trials if _has_value(trial)]
+    best = run.metrics.get("best/value", math.nan)
+    sign = -1 if values and best == max(values) != min(values) else 1
+    return lambda trial: (not _has_value(trial), sign * trial["value 0"] if _has_value(trial) else trial["number"])
+
+
+def _has_value(trial: Mapping[str, Any]) -> bool:
+    return trial.get("state") == "COMPLETE" and cell(trial.get("value 0")) != "–"
+
+
+def _trial(trial: Mapping[str, Any], run_id: str) -> list[object]:
+    drawn = {name.removeprefix("param "): cell(value) for name, value in trial.items() if name.startswith("param ")}
+    settings = joined(joined([tag("code", f"{name}={value}"), " "]) for name, value in drawn.items() if value != "–")
+    values = [cell(value) for name, value in trial.items() if name.startswith("value ")]
+    state = str(trial["state"]).lower()
+    measured = [", ".join(values), cell(trial.get("n_epochs")), cell(trial.get("seconds"))]
+    return [trial["number"], state, settings, _id(run_id), *measured]
+
+
+def _id(run_id: str) -> Html:
+    """A run's id, short enough for a table, whole when pointed at; `pipeline report` takes the short one."""
+    return tag("code", run_id[:8], title=run_id, class_="id") if run_id else Html("–")
+
+
+def _tables(run: PastRun) -> Html:
+    """Parquet files beside a run's folders, such as a comparison's table."""
+    parts = []
+    for path, content in run.files.items():
+        if "/" not in path and path.endswith(".parquet") and path != TRIALS:
+            rows = _rows(content)
+            headings = [*rows[0]] if rows else []
+            numbers = next((at for at, name in enumerate(reversed(headings)) if not _is_number(rows[0][name])), 0)
+            cells = [[cell(value) for value in row.values()] for row in rows[:MOST_ROWS]]
+            parts.append(table(headings, cells, label=path, numbers=numbers))
+            if len(rows) > MOST_ROWS:
+                parts.append(tag("p", f"The first {MOST_ROWS} of {len(rows)} rows of {path}.", class_="mute"))
+    return joined(parts)
+
+
+def _rows(parquet: bytes) -> list[dict[str, Any]]:
+    from pyarrow import parquet as reader
+
+    rows: list[dict[str, Any]] = reader.read_table(io.BytesIO(parquet)).to_pylist()
+    return rows
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _children(run: PastRun) -> Html:
+    """Nested runs but for trials, which a study's table has, with what they reached in the test."""
+    children = [child for child in run.children if child.kind != "trial"]
+    if not children:
+        return Html("")
+    names = next((HEADLINES[task] for child in children if (task := child.tags.get("task", "")) in HEADLINES), ())
+    rows = [
+        [_what(child), child.name, child.status.lower(), _id(child.run_id)]
+        + [cell(child.metrics.get(f"test/{name}")) for name in names]
+        for child in children[:MOST_ROWS]
+    ]
+    headings = ["Part", "Name", "Status", "Run", *((CLASSIFICATION | REGRESSION)[name].label for name in names)]
+    told = f"The first {MOST_ROWS} of {len(children)} runs." if len(children) > MOST_ROWS else "Metrics are the test's."
+    return joined([table(headings, rows, label="nested runs", numbers=len(names)), tag("p", told, class_="mute")])
+
+
+def _what(child: PastRun) -> str:
+    """What a nested run is in its parent: a role in a study, a label in a comparison, and the seed."""
+    named = [child.tags.get(name, "") for name in ("role", "label")]
+    seed = [f"seed {child.params['seed']}"] if "seed" in child.params else []
+    return ", ".join([*filter(None, named), *seed]) or child.kind
