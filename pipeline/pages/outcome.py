@@ -44,6 +44,7 @@ CAPTIONS = {
     "intermediate_values": "What trials reported while they trained",
     "timeline": "When trials ran",
     "pareto_front": "The trade-off between objectives",
+    "health": "Health of the layers",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
@@ -178,9 +179,9 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
 # ---------------------------------------------------------------- findings
 def _findings(run: PastRun) -> Html:
     """What the doctor found; nothing where it was not asked."""
-    pictures = [picture(png, "Health of the layers", "health of the layers") for png in run.pictures("doctor").values()]
     if FINDINGS not in run.files:
-        return joined(pictures)
+        return Html("")
+    pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures("doctor").items()]
     found = json.loads(run.files[FINDINGS]).get("findings", [])
     told = [_finding(finding) for finding in found] or [callout("No findings: training looks healthy.", "good")]
     return joined([*told, tag("div", *pictures, class_="figures")])
