@@ -50,6 +50,7 @@ def test_a_run_is_read_back_with_what_it_was_of() -> None:
     assert [epoch for epoch, _ in run.history["val/loss"]] == [1, 2, 3, 4, 5]
     assert run.defaults["config.yaml"]["data.name"] == "breast_cancer"
     assert run.defaults["config.yaml"]["trainer.max_epochs"] == 100
+    assert "data.path" not in run.defaults["config.yaml"]  # it has no default, it must be given
 
 
 def test_a_run_can_be_named_by_the_first_digits_of_its_id_or_its_name() -> None:

@@ -79,20 +79,21 @@ def test_what_differs_from_the_defaults_is_marked_with_the_default_beside_it() -
     defaults = {CONFIG: usual | {"optimizer.betas": [0.9, 0.999]}}
     content = parts(past(files={CONFIG: CONTENT}, defaults=defaults))["Settings"]
     assert re.findall("<mark>(.*?)</mark>", content) == ["seed: 3", "name: shop", "lr: 0.01"]
-    assert "# differs from the defaults: seed=3 data.name=shop optimizer.lr=0.01\n" in content
+    told = "Differs from the defaults, and is marked: seed=3 data.name=shop optimizer.lr=0.01 seed: 3 # default: 0"
+    assert told in words(content)
     assert '<mark>lr: 0.01</mark><span class="comment">  # default: 0.001</span>' in content
 
 
 def test_settings_can_be_copied_into_a_file_as_they_are_shown() -> None:
     content = parts(past(files={CONFIG: CONTENT}, defaults={CONFIG: {"seed": 0}}))["Settings"]
-    (shown,) = re.findall("<code>(.*?)</code>", content, re.DOTALL)
+    (shown,) = re.findall("<pre><code>(.*?)</code></pre>", content, re.DOTALL)
     assert yaml.safe_load(re.sub("<[^>]*>", "", shown)) == yaml.safe_load(CONTENT)
 
 
 def test_without_known_defaults_nothing_is_marked() -> None:
     content = parts(past(files={CONFIG: CONTENT}))["Settings"]
     assert "<mark>" not in content
-    assert "differs" not in content
+    assert "Differs" not in content
 
 
 def test_the_best_settings_come_before_other_files() -> None:

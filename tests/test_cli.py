@@ -20,7 +20,7 @@ Cli = Callable[..., Done]
 TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
-COMMANDS = ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+COMMANDS = ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "report", "sync"]
 
 
 def frame(n_rows: int = 60) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+    "command", ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "report", "sync"]
 )
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")

@@ -92,7 +92,7 @@ def test_findings_are_told_with_what_was_measured_and_advised() -> None:
     content = parts(past(files={FINDINGS: json.dumps({"findings": [finding]}).encode()}))["Findings"]
     assert "<script" not in content
     assert "measured 0.33; threshold 0.1; He 2015 Try: model.activation=leaky_relu" in words(content)
-    assert "<h3>dead units</h3>" in content
+    assert "<h3>Dead units</h3>" in content
 
 
 def test_no_findings_are_told_where_the_doctor_was_asked() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.compose import compose_values, flatten, list_groups
+from pipeline.compose import MISSING, compose_values, flatten, list_groups
 from pipeline.errors import ConfigError, TrackingError
 from pipeline.pages.past import BEST, CONFIG, PastRun
 from pipeline.pages.sheet import sheet
@@ -134,13 +134,13 @@ def _files(client: Any, run_id: str) -> tuple[dict[str, bytes], list[str]]:
     files, left_out, room = dict[str, bytes](), list[str](), PAGE_BYTES
     with TemporaryDirectory() as folder:
         for info in infos:
-            if not re.fullmatch(FILES, info.path) or (info.file_size or 0) > TABLE_BYTES:
+            size, is_picture = info.file_size or 0, info.path.endswith(".png")
+            if not re.fullmatch(FILES, info.path) or size > TABLE_BYTES:
                 continue
-            if info.path.endswith(".png"):
-                if info.file_size > room:
-                    left_out.append(info.path)
-                    continue
-                room -= info.file_size
+            if is_picture and size > room:
+                left_out.append(info.path)
+                continue
+            room -= size * is_picture
             files[info.path] = Path(client.download_artifacts(run_id, info.path, folder)).read_bytes()
     return files, left_out
 
@@ -148,7 +148,8 @@ def _files(client: Any, run_id: str) -> tuple[dict[str, bytes], list[str]]:
 def _defaults(config: Mapping[str, Any]) -> dict[str, object]:
     """The values by dotted path of the groups that a config has chosen, and the names of those chosen by default.
 
-    Empty for a config of another version, whose groups are not there any more.
+    A value that must be given has no default. Empty for a config of another version, whose groups are not there any
+    more.
     """
     groups = list_groups()
     chosen = {group: value["name"] for group, value in config.items() if isinstance(value, Mapping) and "name" in value}
@@ -158,4 +159,4 @@ def _defaults(config: Mapping[str, Any]) -> dict[str, object]:
     except ConfigError:
         return {}
     names = {f"{group}.name": usual[group]["name"] for group in chosen if "name" in usual.get(group, {})}
-    return flatten(own) | names
+    return {path: value for path, value in flatten(own).items() if value != MISSING} | names

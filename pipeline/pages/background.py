@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.pages.document import Html, Part, cell, code, escaped, facts, joined, table, tag
+from pipeline.pages.document import Html, Part, cell, code, facts, joined, table, tag
 from pipeline.pages.past import BEST, CONFIG, PastRun
 
 MOST_COLUMNS, MOST_LEVELS = 200, 8
@@ -88,17 +88,20 @@ def _settings(run: PastRun) -> Html:
     paths = sorted((path for path in run.files if path.endswith(".yaml")), key=lambda path: path != BEST)
     if not paths:
         return table(["Setting", "Value"], sorted(run.params.items()), label="settings") if run.params else Html("")
-    files = [_config(run, path) if path in (CONFIG, BEST) else escaped(run.files[path].decode()) for path in paths]
-    return joined(joined([tag("h3", path), code(text, path)]) for path, text in zip(paths, files, strict=True))
+    return joined(joined([tag("h3", path), *_file(run, path)]) for path in paths)
 
 
-def _config(run: PastRun, path: str) -> Html:
-    """A config's lines, after a comment with what differs from the defaults, which is marked."""
+def _file(run: PastRun, path: str) -> Iterator[Html]:
+    """A YAML file, of a config with what differs from the defaults before it and marked in it."""
+    if path not in (CONFIG, BEST):
+        yield code(run.files[path].decode(), path)
+        return
     values, defaults = run.yaml(path), run.defaults.get(path, {})
     differing = _differing(values, defaults)
-    told = " ".join(f"{name}={_scalar(value)}" for name, value in differing.items())
-    head = tag("span", f"# differs from the defaults: {told or 'nothing'}\n", class_="comment") if defaults else ""
-    return joined([head, *_lines(values, differing, defaults)])
+    if differing:
+        told = joined(joined([tag("code", f"{name}={_scalar(value)}"), " "]) for name, value in differing.items())
+        yield tag("p", "Differs from the defaults, and is marked: ", told)
+    yield code(joined(_lines(values, differing, defaults)), path)
 
 
 def _differing(values: Mapping[str, Any], defaults: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -190,7 +190,7 @@ def _findings(run: PastRun) -> Html:
 def _finding(finding: Mapping[str, Any]) -> Html:
     measured = [f"measured {finding['measured']}"] if finding.get("measured") else []
     measured += [f"threshold {finding['threshold']}"] if finding.get("threshold") else []
-    parts = [tag("h3", str(finding.get("name", "")).replace("_", " ")), tag("p", finding.get("what", ""))]
+    parts = [tag("h3", str(finding.get("name", "")).replace("_", " ").capitalize()), tag("p", finding.get("what", ""))]
     parts.append(
         tag("p", "; ".join([*measured, *([finding["source"]] if finding.get("source") else [])]), class_="mute")
     )
