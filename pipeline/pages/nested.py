@@ -46,11 +46,11 @@ def _has_value(trial: Mapping[str, Any]) -> bool:
 
 def _trial(trial: Mapping[str, Any], run_id: str) -> list[object]:
     drawn = {name.removeprefix("param "): cell(value) for name, value in trial.items() if name.startswith("param ")}
-    settings = joined(joined([tag("code", f"{name}={value}"), " "]) for name, value in drawn.items() if value != "–")
+    codes = (joined([tag("code", f"{name}={value}"), " "]) for name, value in drawn.items() if value != "–")
     values = [cell(value) for name, value in trial.items() if name.startswith("value ")]
     state = str(trial["state"]).lower()
     measured = [", ".join(values), cell(trial.get("n_epochs")), cell(trial.get("seconds"))]
-    return [trial["number"], state, settings, _id(run_id), *measured]
+    return [trial["number"], state, tag("div", *codes, class_="drawn"), _id(run_id), *measured]
 
 
 def _id(run_id: str) -> Html:
