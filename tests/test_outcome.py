@@ -70,9 +70,9 @@ def test_a_pruned_trial_is_nothing_wrong() -> None:
 
 
 def test_a_run_of_another_kind_shows_its_description_and_its_numbers() -> None:
-    metrics = {"time/data": 1.0, "val/loss": 3.0, "lines": 8.0, "best/value": 0.25}
+    metrics = {"time/data": 1.0, "val/loss": 3.0, "n_params": 8.0, "best/value": 0.25}
     run = past(metrics=metrics, tags={"kind": "comparison", "mlflow.note.content": "adam wins\n\n| a |\n|---|\n| b |"})
-    assert words(parts(run)["Result"]) == "Best value 0.25 Lines 8 adam wins a b"
+    assert words(parts(run)["Result"]) == "Best value 0.25 Number of params 8 adam wins a b"
 
 
 def test_many_numbers_are_a_table_too() -> None:

@@ -35,6 +35,11 @@ def test_the_head_of_another_kind_has_its_name() -> None:
     assert head(sheet(run)) == "Study mine running shop 26 November 2026, 03:58 UTC · not ended"
 
 
+def test_the_head_of_a_trial_has_its_study_and_optunas_word_for_how_it_ended() -> None:
+    run = past(name="trial 3", status="KILLED", tags={"kind": "trial", "study": "mine", "state": "PRUNED"})
+    assert head(sheet(run)) == "Trial 3 pruned of study mine 26 November 2026, 03:58 UTC · took 2.5 s"
+
+
 def test_nothing_from_a_run_becomes_markup() -> None:
     tags = {"task": SCRIPT, "data": SCRIPT, "error": SCRIPT, "mlflow.note.content": SCRIPT, "mlflow.user": SCRIPT}
     page = sheet(past(name=SCRIPT, tags=tags, params={SCRIPT: SCRIPT}, metrics={SCRIPT: 1.0}, registered=SCRIPT))

@@ -16,7 +16,7 @@ from pipeline.pages.sheet import sheet
 from pipeline.tracking import PARENT, connect, is_remote, store_errors, tracking_uri
 
 ARTIFACT = "report.html"
-CURVES = ("train/loss", "val/loss", "train/lr", "reported")
+CURVES = ("train/loss", "val/loss", "train/lr")
 FILES = (
     r"[^/]+\.(yaml|parquet)|figures/.+\.png|doctor/.+\.(png|json)"
     r"|predictions/test\.parquet|model/artifacts/bundle/bundle\.json"

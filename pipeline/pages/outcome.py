@@ -47,6 +47,7 @@ CAPTIONS = {
     "health": "Health of the layers",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
+LOSSES = {"train/loss": "training", "val/loss": "validation"}
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
 WIDE = {"parallel_coordinate", "contour", "slice"}
 
@@ -143,10 +144,15 @@ def _parent_cards(run: PastRun) -> Html:
     """Of a run without test metrics the numbers that it has once, the best first; many are a table, too."""
     single = [name for name in run.metrics if not name.startswith(("time/", "train/", "val/", "val_best/"))]
     told = sorted(single, key=lambda name: not name.startswith("best/"))
-    cards = [card(re.sub("[/_]", " ", name).capitalize(), cell(run.metrics[name])) for name in told[:MOST_CARDS]]
+    cards = [card(_worded(name), cell(run.metrics[name])) for name in told[:MOST_CARDS]]
     rows = [[name, cell(run.metrics[name])] for name in told]
     rest = [table(["Metric", "Value"], rows, label="metrics", numbers=1)] if len(rows) > 2 * MOST_CARDS else []
     return joined([tag("div", *cards, class_="cards"), *rest]) if cards else Html("")
+
+
+def _worded(name: str) -> str:
+    """A metric's name as words: best/value is Best value, n_params Number of params."""
+    return re.sub("[/_]", " ", re.sub(r"\bn_", "number of ", name)).capitalize()
 
 
 def _interval(run: PastRun, name: str) -> str:
@@ -201,15 +207,12 @@ def _finding(finding: Mapping[str, Any]) -> Html:
 
 # ---------------------------------------------------------------- curves and figures
 def _curves(run: PastRun) -> Html:
-    loss = {label: run.history[name] for name, label in _LOSSES.items() if run.history.get(name)}
+    loss = {label: run.history[name] for name, label in LOSSES.items() if run.history.get(name)}
     charts = [line_chart("Loss", loss, y_label="loss", best=run.metrics.get("best_epoch"))]
     if rate := run.history.get("train/lr"):
         charts.append(line_chart("Learning rate", {"learning rate": rate}, y_label="learning rate"))
     drawn = [chart for chart in charts if chart]
     return tag("div", *drawn, class_="figures") if drawn else Html("")
-
-
-_LOSSES = {"train/loss": "training", "val/loss": "validation", "reported": "reported"}
 
 
 def _calibration(run: PastRun) -> Html:

@@ -20,25 +20,21 @@ def sheet(run: PastRun) -> bytes:
 
 
 def _title(run: PastRun) -> str:
-    """Of a training its data set; of others the kind and the name."""
-    return run.tags.get("data", run.name) if run.kind == "run" else f"{run.kind.capitalize()} {run.name}"
+    """Of a training its data set; of others the name, after the kind where it does not say that itself."""
+    if run.kind == "run":
+        return run.tags.get("data", run.name)
+    return run.name.capitalize() if run.name.startswith(run.kind) else f"{run.kind.capitalize()} {run.name}"
 
 
 def _head(run: PastRun) -> Html:
-    status = run.status.lower()
-    about = [TASKS.get(run.tags.get("task", ""), ""), run.name if run.kind == "run" else run.tags.get("data", "")]
-    when = [
-        _moment(run.start),
-        f"took {duration(run.seconds)}" if run.seconds is not None else "not ended",
-        run.registered,
-    ]
-    return joined(
-        [
-            tag("h1", _title(run)),
-            tag("p", tag("span", status, class_=f"badge {status}"), " · ".join(filter(None, about))),
-            tag("p", " · ".join(filter(None, when))),
-        ]
-    )
+    status = run.tags.get("state", run.status).lower()  # of a trial Optuna's word
+    of_study = f"of study {run.tags['study']}" if "study" in run.tags and run.kind != "study" else ""
+    name = run.name if run.kind == "run" else run.tags.get("data", "")
+    took = f"took {duration(run.seconds)}" if run.seconds is not None else "not ended"
+    about = filter(None, [TASKS.get(run.tags.get("task", ""), ""), name, of_study])
+    when = filter(None, [_moment(run.start), took, run.registered])
+    badge = tag("span", status, class_=f"badge {run.status.lower()}")
+    return joined([tag("h1", _title(run)), tag("p", badge, " · ".join(about)), tag("p", " · ".join(when))])
 
 
 def _moment(milliseconds: int) -> str:
