@@ -82,6 +82,7 @@ def test_facts_that_say_nothing_are_left_out() -> None:
         (1e300, "1e+300"),
         (float("inf"), "inf"),
         ("text", "text"),
+        ("x" * 200, "x" * 159 + "…"),
         (True, "True"),
     ],
 )

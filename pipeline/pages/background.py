@@ -50,7 +50,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> Html:
     headings = ["Column", "Kind", "Missing", "In the training rows", "Example"]
     rows = [
         [
-            tag("strong", column["name"]),
+            tag("strong", cell(column["name"])),
             f"whole {column['kind']}" if column["integer"] and column["kind"] == "number" else KINDS[column["kind"]],
             "some" if column["missing"] else "none",
             _range(column),
@@ -79,7 +79,7 @@ def _value(value: Any, kind: str) -> str:
 
 def _few(names: Sequence[str]) -> str:
     more = len(names) - MOST_LEVELS
-    return ", ".join(names[:MOST_LEVELS]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(cell, names[:MOST_LEVELS])) + (f" and {more} more" if more > 0 else "")
 
 
 # ---------------------------------------------------------------- settings

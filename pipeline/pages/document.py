@@ -14,6 +14,7 @@ from typing import NamedTuple
 STYLE = Path(__file__).with_name("document.css")
 # nothing is fetched and nothing runs, whatever gets into the page
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LONGEST = 160  # characters of a value
 VOID = {"img", "meta", "link", "br"}
 
 
@@ -71,11 +72,11 @@ def _scrolling(content: Html, label: str) -> Html:
 
 
 def cell(value: object) -> str:
-    """A value for people: missing is –, four digits of what is no whole number."""
+    """A value for people: missing is –, four digits of what is no whole number, the beginning of a long text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if not isinstance(value, float):
-        return str(value)
+        return text if len(text := str(value)) <= LONGEST else f"{text[: LONGEST - 1]}…"
     if value.is_integer() or abs(value) >= 1000:
         return f"{value:.0f}" if abs(value) < 1e15 else f"{value:.4g}"
     return f"{value:.4g}"

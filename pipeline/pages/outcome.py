@@ -47,6 +47,7 @@ CAPTIONS = {
     "health": "Health of the layers",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
+SERIES = ("time/", "train/", "val/", "val_best/", "doctor/")  # metrics that curves, not cards, are for
 LOSSES = {"train/loss": "training", "val/loss": "validation"}
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
 WIDE = {"parallel_coordinate", "contour", "slice"}
@@ -142,7 +143,7 @@ def _coverage(run: PastRun) -> Iterator[Html]:
 
 def _parent_cards(run: PastRun) -> Html:
     """Of a run without test metrics the numbers that it has once, the best first; many are a table, too."""
-    single = [name for name in run.metrics if not name.startswith(("time/", "train/", "val/", "val_best/"))]
+    single = [name for name in run.metrics if not name.startswith(SERIES)]
     told = sorted(single, key=lambda name: not name.startswith("best/"))
     cards = [card(_worded(name), cell(run.metrics[name])) for name in told[:MOST_CARDS]]
     rows = [[name, cell(run.metrics[name])] for name in told]
@@ -190,19 +191,16 @@ def _findings(run: PastRun) -> Html:
     pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures("doctor").items()]
     found = json.loads(run.files[FINDINGS]).get("findings", [])
     told = [_finding(finding) for finding in found] or [callout("No findings: training looks healthy.", "good")]
-    return joined([*told, tag("div", *pictures, class_="figures")])
+    return joined([*told, *([tag("div", *pictures, class_="figures")] if pictures else [])])
 
 
 def _finding(finding: Mapping[str, Any]) -> Html:
-    measured = [f"measured {finding['measured']}"] if finding.get("measured") else []
-    measured += [f"threshold {finding['threshold']}"] if finding.get("threshold") else []
-    parts = [tag("h3", str(finding.get("name", "")).replace("_", " ").capitalize()), tag("p", finding.get("what", ""))]
-    parts.append(
-        tag("p", "; ".join([*measured, *([finding["source"]] if finding.get("source") else [])]), class_="mute")
-    )
-    if advice := finding.get("advice"):
-        parts.append(tag("p", "Try: ", *(joined([tag("code", step), " "]) for step in advice)))
-    return tag("div", *parts, class_="finding")
+    name = str(finding.get("name", "")).replace("_", " ").capitalize()
+    told = [f"{key} {finding[key]}" for key in ("measured", "threshold") if finding.get(key)]
+    told += [finding["source"]] if finding.get("source") else []
+    steps = [joined([tag("code", step), " "]) for step in finding.get("advice", ())]
+    parts = [tag("h3", name), tag("p", finding.get("what", "")), tag("p", "; ".join(told), class_="mute")]
+    return tag("div", *parts, *([tag("p", "Try: ", *steps)] if steps else []), class_="finding")
 
 
 # ---------------------------------------------------------------- curves and figures
@@ -216,6 +214,7 @@ def _curves(run: PastRun) -> Html:
 
 
 def _calibration(run: PastRun) -> Html:
+    """What calibration did to a classification; its figure stands here, not among the others."""
     rows = [
         [label, shown(run.metrics[f"test/{name}"]), shown(run.metrics[f"test/{name}_calibrated"])]
         for name, label in (("log_loss", "Log loss"), ("ece", "Calibration error"))
@@ -233,8 +232,8 @@ def _calibration(run: PastRun) -> Html:
 
 
 def _figures(run: PastRun) -> Html:
-    apart = {"calibration"} if _calibration(run) else set()
-    apart |= DRAWN if _curves(run) else set()
+    apart = {"calibration"} if "test/log_loss_calibrated" in run.metrics else set()
+    apart |= DRAWN if any(name in run.history for name in LOSSES) else set()
     found = {stem: png for stem, png in run.pictures("figures").items() if stem not in apart}
     drawn = [_shown_picture(run, stem, png) for stem, png in sorted(found.items(), key=_place)]
     left = [tag("code", path) for path in run.left_out]
