@@ -68,6 +68,14 @@ def test_tables_of_other_kinds_are_shown_their_last_numbers_to_the_right() -> No
     assert shown.count('<td class="number">') == 4
 
 
+def test_the_ends_of_an_interval_stand_beside_its_value() -> None:
+    content = parquet(
+        [{"case": "a", "loss": 0.5, "loss, low": 0.4, "loss, high": 0.6, "worse": None, "worse, low": 1.0}]
+    )
+    shown = parts(past(files={"table.parquet": content}))["Table"]
+    assert rows(shown) == [["a", "0.5 (0.4 to 0.6)", "–"]]
+
+
 def test_long_tables_are_cut() -> None:
     content = parquet([{"row": number} for number in range(60)])
     shown = parts(past(files={"table.parquet": content}))["Table"]
@@ -85,8 +93,10 @@ def test_nested_runs_are_told_with_what_they_reached() -> None:
         params={"seed": "1"},
         metrics={"test/rmse": 5.0, "test/r2": 0.5},
     )
-    run = past(children=[past(tags={"kind": "trial"}), refit, past(tags={"kind": "comparison-run", "label": "adam"})])
+    part = past(name="adam, seed 0", tags={"kind": "comparison-run"})
+    run = past(children=[past(tags={"kind": "trial"}), refit, part, past(name="x", tags={"kind": "part"})])
     assert rows(parts(run)["Runs"]) == [
-        ["best, seed 1", "mlp-adam-1e-3-k3f9", "finished", "01234567", "5", "–", "0.5"],
-        ["adam", "mlp-adam-1e-3-k3f9", "finished", "01234567", "–", "–", "–"],
+        ["best, seed 1: mlp-adam-1e-3-k3f9", "finished", "01234567", "5", "–", "0.5"],
+        ["adam, seed 0", "finished", "01234567", "–", "–", "–"],
+        ["x (part)", "finished", "01234567", "–", "–", "–"],
     ]

@@ -60,17 +60,23 @@ def _id(run_id: str) -> Html:
 
 def _tables(run: PastRun) -> Html:
     """Parquet files beside a run's folders, such as a comparison's table."""
-    parts = []
-    for path, content in run.files.items():
-        if "/" not in path and path.endswith(".parquet") and path != TRIALS:
-            rows = _rows(content)
-            headings = [*rows[0]] if rows else []
-            numbers = next((at for at, name in enumerate(reversed(headings)) if not _is_number(rows[0][name])), 0)
-            cells = [[cell(value) for value in row.values()] for row in rows[:MOST_ROWS]]
-            parts.append(table(headings, cells, label=path, numbers=numbers))
-            if len(rows) > MOST_ROWS:
-                parts.append(tag("p", f"The first {MOST_ROWS} of {len(rows)} rows of {path}.", class_="mute"))
-    return joined(parts)
+    paths = [path for path in run.files if "/" not in path and path.endswith(".parquet") and path != TRIALS]
+    return joined(_table(path, _rows(run.files[path])) for path in paths)
+
+
+def _table(path: str, rows: Sequence[Mapping[str, Any]]) -> Html:
+    """The first rows of a table; what `NAME, low` and `NAME, high` hold stands beside the value of NAME."""
+    names = [name for name in (rows[0] if rows else ()) if not name.endswith((", low", ", high"))]
+    texts = [name for name in names if any(isinstance(row[name], str | bool) for row in rows)]
+    numbers = next((place for place, name in enumerate(reversed(names)) if name in texts), len(names))
+    cells = [[_with_ends(row, name) for name in names] for row in rows[:MOST_ROWS]]
+    more = f"The first {MOST_ROWS} of {len(rows)} rows of {path}." if len(rows) > MOST_ROWS else ""
+    return joined([table(names, cells, label=path, numbers=numbers), tag("p", more, class_="mute") if more else ""])
+
+
+def _with_ends(row: Mapping[str, Any], name: str) -> str:
+    value, low, high = (cell(row.get(key)) for key in (name, f"{name}, low", f"{name}, high"))
+    return value if "–" in (value, low, high) else f"{value} ({low} to {high})"
 
 
 def _rows(parquet: bytes) -> list[dict[str, Any]]:
@@ -80,10 +86,6 @@ def _rows(parquet: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _children(run: PastRun) -> Html:
     """Nested runs but for trials, which a study's table has, with what they reached in the test."""
     children = [child for child in run.children if child.kind != "trial"]
@@ -91,17 +93,17 @@ def _children(run: PastRun) -> Html:
         return Html("")
     names = next((HEADLINES[task] for child in children if (task := child.tags.get("task", "")) in HEADLINES), ())
     rows = [
-        [_what(child), child.name, child.status.lower(), _id(child.run_id)]
+        [_what(child), child.status.lower(), _id(child.run_id)]
         + [cell(child.metrics.get(f"test/{name}")) for name in names]
         for child in children[:MOST_ROWS]
     ]
-    headings = ["Part", "Name", "Status", "Run", *((CLASSIFICATION | REGRESSION)[name].label for name in names)]
+    headings = ["Name", "Status", "Run", *((CLASSIFICATION | REGRESSION)[name].label for name in names)]
     told = f"The first {MOST_ROWS} of {len(children)} runs." if len(children) > MOST_ROWS else "Metrics are the test's."
     return joined([table(headings, rows, label="nested runs", numbers=len(names)), tag("p", told, class_="mute")])
 
 
 def _what(child: PastRun) -> str:
-    """What a nested run is in its parent: a role in a study, a label in a comparison, and the seed."""
-    named = [child.tags.get(name, "") for name in ("role", "label")]
-    seed = [f"seed {child.params['seed']}"] if "seed" in child.params else []
-    return ", ".join([*filter(None, named), *seed]) or child.kind
+    """A nested run's name, after the role it has in a study, with its seed."""
+    role, seed = child.tags.get("role"), child.params.get("seed")
+    name = f"{role}, seed {seed}: {child.name}" if role and seed else child.name
+    return name if child.kind in ("refit", "comparison-run") else f"{name} ({child.kind})"
