@@ -106,6 +106,25 @@ def test_pictures_that_do_not_fit_are_left_to_the_run(root: Path) -> None:
     assert (run.left_out, [*run.files]) == (["figures/a.png"], ["figures/b.png"])
 
 
+@pytest.mark.slow
+def test_a_study_is_found_by_its_name_and_has_its_trials_and_best_settings(
+    cli: Callable[..., Done], root: Path
+) -> None:
+    short = ["study.n_trials=3", "study.refit_seeds=1", "study.workers=1", "trainer.max_epochs=2"]
+    assert cli("study", "data=iris", "search=optimizers", *short).code == 0
+    assert cli("report", "iris-optimizers").code == 0
+    (file,) = (root / "reports").iterdir()
+    page = file.read_text()
+    assert re.findall(r'<h2 id="[^"]*">([^<]*)</h2>', page) == [
+        "Result", "Trials", "Runs", "Figures", "Settings", "Run it again",
+    ]  # fmt: skip
+    assert "The best 3 of 3 trials" in page
+    assert re.findall(r"<h3>(.*?)</h3>", page) == ["best.yaml", "study.yaml"]
+    ids = re.findall(r'<code title="(\w{32})" class="id">', page)
+    assert len(set(ids)) == 5  # three trials, the best and the default trained anew
+    assert cli("report", ids[0][:8]).code == 0
+
+
 # ---------------------------------------------------------------- the command
 def test_the_command_says_where_the_page_is_and_can_open_it(
     cli: Callable[..., Done], root: Path, monkeypatch: pytest.MonkeyPatch

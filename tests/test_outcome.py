@@ -38,6 +38,12 @@ def test_test_metrics_stand_beside_their_interval_and_a_constant_answer() -> Non
     assert "The constant answer is always the share of each class in the test rows" in told
 
 
+def test_a_metric_that_is_not_defined_on_the_rows_has_no_value() -> None:
+    run = past(metrics={"test/roc_auc": float("nan"), "test/roc_auc_low": float("nan"), "test/roc_auc_high": 1.0})
+    assert "ROC AUC higher – –" in words(parts(run)["Result"])
+    assert "nan" not in parts(run)["Result"]
+
+
 def test_without_the_test_rows_there_is_no_constant_answer() -> None:
     assert "onstant" not in parts(past(metrics=METRICS))["Result"]
 

@@ -120,9 +120,9 @@ def _cards(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, f
     cards = [
         card(
             metrics[name].label,
-            shown(run.metrics[f"test/{name}"]),
+            _told(run.metrics[f"test/{name}"]),
             _interval(run, name),
-            f"a constant answer: {shown(constant[name])}" if name in constant else "",
+            f"a constant answer: {_told(constant[name])}" if name in constant else "",
         )
         for name in HEADLINES[_task(run)]
         if name in metrics
@@ -156,6 +156,11 @@ def _worded(name: str) -> str:
     return re.sub("[/_]", " ", re.sub(r"\bn_", "number of ", name)).capitalize()
 
 
+def _told(value: float) -> str:
+    """A test metric; one that is not defined on the rows, such as the ROC AUC of a single class, is –."""
+    return "–" if math.isnan(value) else shown(value)
+
+
 def _interval(run: PastRun, name: str) -> str:
     ends = [run.metrics.get(f"test/{name}_{end}", math.nan) for end in ("low", "high")]
     return "" if any(map(math.isnan, ends)) else f"{shown(ends[0])} to {shown(ends[1])}"
@@ -167,9 +172,9 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
         [
             metric.label,
             "higher" if metric.higher_is_better else "lower",
-            tag("strong", shown(run.metrics[f"test/{name}"])),
+            tag("strong", _told(run.metrics[f"test/{name}"])),
             _interval(run, name) or "–",
-            *([shown(constant[name]) if name in constant else "–"] if constant else []),
+            *([_told(constant[name]) if name in constant else "–"] if constant else []),
         ]
         for name, metric in metrics.items()
     ]
