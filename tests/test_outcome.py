@@ -97,14 +97,14 @@ def test_findings_are_told_with_what_was_measured_and_advised() -> None:
     }
     content = parts(past(files={FINDINGS: json.dumps({"findings": [finding]}).encode()}))["Findings"]
     assert "<script" not in content
-    assert "measured 0.33; threshold 0.1; He 2015 Try: model.activation=leaky_relu" in words(content)
+    assert "measured: 0.33; threshold: 0.1; He 2015 Try: model.activation=leaky_relu" in words(content)
     assert "<h3>Dead units</h3>" in content
 
 
 def test_no_findings_are_told_where_the_doctor_was_asked() -> None:
     healthy = past(files={FINDINGS: b'{"findings": []}', "doctor/health.png": png()})
     assert words(parts(healthy)["Findings"]).startswith("No findings: training looks healthy.")
-    assert 'alt="Health of the layers' in parts(healthy)["Findings"]
+    assert 'alt="Gradients, steps and activations of each layer, by epoch (' in parts(healthy)["Findings"]
     assert "Findings" not in parts(past())
 
 

@@ -44,7 +44,7 @@ CAPTIONS = {
     "intermediate_values": "What trials reported while they trained",
     "timeline": "When trials ran",
     "pareto_front": "The trade-off between objectives",
-    "health": "Health of the layers",
+    "health": "Gradients, steps and activations of each layer, by epoch",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
 SERIES = ("time/", "train/", "val/", "val_best/", "doctor/")  # metrics that curves, not cards, are for
@@ -201,7 +201,7 @@ def _findings(run: PastRun) -> Html:
 
 def _finding(finding: Mapping[str, Any]) -> Html:
     name = str(finding.get("name", "")).replace("_", " ").capitalize()
-    told = [f"{key} {finding[key]}" for key in ("measured", "threshold") if finding.get(key)]
+    told = [f"{key}: {finding[key]}" for key in ("measured", "threshold") if finding.get(key)]
     told += [finding["source"]] if finding.get("source") else []
     steps = [joined([tag("code", step), " "]) for step in finding.get("advice", ())]
     parts = [tag("h3", name), tag("p", finding.get("what", "")), tag("p", "; ".join(told), class_="mute")]
