@@ -99,16 +99,16 @@ USAGE = "Try `pipeline --help`"
         (["train", "--epochs", "3"], f"No such option: --epochs. {USAGE}"),
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
-        (["options", "modle"], "options: no such group, got 'modle'; groups: data, experiment, loss, model, optimizer, "
-            "predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
+        (["options", "modle"], "options: no such group, got 'modle'; groups: data, doctor, experiment, loss, model, "
+            "optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),
         (["train", "optimizer.lrr=1"], "optimizer.lrr: no such setting, did you mean 'lr'?"),
         (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
         (["train", "data=csv", "data.path=t.csv"], "data.target: must be given, as data.target=VALUE"),
-        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, loss, model, optimizer, predict, "
-            "preprocess, scheduler, seed, serve, tracking, trainer"),
+        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, doctor, loss, model, optimizer, "
+            "predict, preprocess, scheduler, seed, serve, tracking, trainer"),
         (["train", "--resume", "abc", "seed=3"], "--resume: goes on with the run's own settings, got seed=3; "
             "leave it out, or start a new run"),
         (["train", "--resume", "abc", "--config-dir", "."], "--resume: goes on with the run's own settings, "

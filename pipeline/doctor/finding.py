@@ -1,0 +1,36 @@
+"""A finding, and what a rule is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeline.doctor.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a run.
+
+    Attributes:
+        name: as runs are tagged with.
+        what: the finding in a sentence.
+        measured: the value.
+        threshold: what it was held against.
+        source: where the threshold comes from.
+        advice: overrides that may cure it, the first of them first.
+    """
+
+    name: str
+    what: str
+    measured: str
+    threshold: str
+    source: str
+    advice: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The finding in a line, advice included."""
+        cure = f"; try {' '.join(self.advice)}" if self.advice else ""
+        return f"{self.what}: {self.measured} ({self.threshold}; {self.source}){cure}"
+
+
+Rule = Callable[[Evidence], Iterator[Finding]]
