@@ -101,9 +101,9 @@ def _task(run: PastRun) -> Any:
 
 
 def _constant(run: PastRun) -> dict[str, float]:
-    """Test metrics of the answer that is best without a look at the columns; empty without the rows.
+    """Test metrics of always answering what CONSTANT says; empty without the rows.
 
-    A bias that only resampling brings is none of a constant's, whose calibration is right by its making.
+    The calibration error is left out: the constant's is 0 by its making, on the very rows it is learned from.
     """
     if TESTED not in run.files:
         return {}
