@@ -1,6 +1,6 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train study serve ui sync test bench check clean
+.PHONY: help setup train study report serve ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +25,9 @@ train: setup ## train a network: make train ARGS="data=iris optimizer=sgd"
 
 study: setup ## search settings: make study ARGS="data=iris search=optimizers study.n_trials=30"
 	@$(BIN)/pipeline study $(ARGS)
+
+report: setup ## one HTML page of a run or study: make report ARGS="RUN"
+	@$(BIN)/pipeline report $(ARGS)
 
 serve: setup ## serve the best model over HTTP: make serve ARGS="--port 8001"
 	@$(BIN)/pipeline serve $(ARGS)

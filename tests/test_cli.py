@@ -20,7 +20,9 @@ Cli = Callable[..., Done]
 TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
-COMMANDS = ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+COMMANDS = [
+    "train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "report", "doctor", "sync",
+]  # fmt: skip
 
 
 def frame(n_rows: int = 60) -> pd.DataFrame:
@@ -37,9 +39,7 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
     assert commands == COMMANDS
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "study", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0

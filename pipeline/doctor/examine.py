@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from pipeline.config import Doctor as Asked
 from pipeline.data.datamodule import TableDataModule
-from pipeline.doctor.finding import Finding
+from pipeline.doctor.finding import FOLDER, Finding
 from pipeline.doctor.findings import certain, findings_of
 from pipeline.doctor.gathering import gather
 from pipeline.doctor.measuring import Measure, Probe
@@ -19,7 +19,6 @@ from pipeline.evaluate import Evaluation
 from pipeline.module import TableModule
 from pipeline.tracking import Tracker
 
-FOLDER = "doctor"  # of a run's artifacts
 QUANTITIES = ("gradient", "update", "dead", "saturated", "mean", "std", "symmetric")
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,8 @@
-"""A finding, and what a rule is."""
+"""A finding of the doctor."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.doctor.evidence import Evidence
+FOLDER = "doctor"  # of a run's artifacts
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,3 @@ class Finding:
         """The finding in a line, advice included."""
         cure = f"; try {' '.join(self.advice)}" if self.advice else ""
         return f"{self.what}: {self.measured} ({self.threshold}; {self.source}){cure}"
-
-
-Rule = Callable[[Evidence], Iterator[Finding]]

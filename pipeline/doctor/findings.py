@@ -1,10 +1,12 @@
 """All rules in their order, and which findings explain which."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.doctor import inside, results
 from pipeline.doctor.evidence import Evidence
-from pipeline.doctor.finding import Finding, Rule
+from pipeline.doctor.finding import Finding
+
+Rule = Callable[[Evidence], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     results.unscaled_inputs, results.leaking_column, inside.symmetric_units, inside.exploding_gradients,

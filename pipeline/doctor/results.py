@@ -182,7 +182,7 @@ def leaking_column(evidence: Evidence) -> Iterator[Finding]:
             f"it tells {alone[1]:.1%} at least of what a constant answer leaves untold",
             f"{LEAK:.0%} or more",
             "Kaufman et al. 2012",
-            (f"data.drop=[{shown(alone[0])}]",),
+            (f"data.drop={shown([*evidence.config.data.drop, alone[0]])}",),
         )
 
 
