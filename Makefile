@@ -1,6 +1,6 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train study compare lab serve ui sync test bench check clean
+.PHONY: help setup train study compare lab report serve ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,6 +34,9 @@ lab: setup ## see why it works: run the ready comparisons, in under ten minutes
 		$(BIN)/pipeline compare comparison=$$(basename $$file .yaml) $(ARGS) || exit $$?; \
 	done
 	@echo "the figures: $(BIN)/pipeline ui, runs of kind 'comparison'"
+
+report: setup ## one HTML page of a run or study: make report ARGS="RUN"
+	@$(BIN)/pipeline report $(ARGS)
 
 serve: setup ## serve the best model over HTTP: make serve ARGS="--port 8001"
 	@$(BIN)/pipeline serve $(ARGS)

@@ -239,6 +239,45 @@ def models(overrides: Overrides = None) -> None:
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's id, its first digits, or its name")],
+    overrides: Overrides = None,
+    show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+) -> None:
+    """Write what a run, study or comparison left as one HTML page, and keep it with the run."""
+    import webbrowser
+
+    from pipeline.pages.archive import publish
+
+    file = publish(_load(overrides).tracking.root, run)
+    typer.echo(f"the report is {file}")
+    if show:
+        webbrowser.open(file.resolve().as_uri())
+
+
+@app.command()
+def doctor(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's id, its first digits, or its name")],
+    overrides: Overrides = None,
+    fix: Annotated[bool, typer.Option("--fix", help="train once more with what is advised, and show both")] = False,
+) -> None:
+    """Tell again what the doctor found in a run."""
+    from pipeline.doctor.again import advised, fixed_config, look_up, side_by_side
+
+    past, findings = look_up(_load(overrides).tracking.root, run)
+    say_lines(*(f"found: {finding.line}" for finding in findings) if findings else ["nothing is wrong with this run"])
+    if not fix or not advised(findings):
+        return
+    from pipeline.train import train
+
+    listen(terminal())
+    say_lines(f"training with {' '.join(advised(findings))}")
+    result = train(fixed_config(past, findings, overrides or []), tags={"fixes": past.run_id})
+    out().print(side_by_side(past, result))
+    say_lines(*(f"found: {finding}" for finding in result.findings))
+
+
+@app.command()
 def sync(overrides: Overrides = None) -> None:
     """Write to the tracking store what could not be written while it was away."""
     from pipeline.tracking import sync as write

@@ -33,6 +33,7 @@ def _table(result: Result) -> Table:
 def _lines(config: Config, result: Result, program: str) -> Iterator[str]:
     root = root_override(config.tracking.root)
     yield trust_line(config.predict.coverage, result.trust)
+    yield from (f"found: {finding}" for finding in result.findings)
     yield f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"
     if result.registered:
         yield result.registered

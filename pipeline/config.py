@@ -504,6 +504,22 @@ class Trainer(Section):
         return self
 
 
+# ---------------------------------------------------------------- doctor
+class DoctorOn(Section):
+    """Gradients, updates and activations are measured while the network trains, and what is wrong is told."""
+
+    name: Literal["on"]
+
+
+class DoctorOff(Section):
+    """Nothing is measured, and no finding told."""
+
+    name: Literal["off"]
+
+
+Doctor = Annotated[DoctorOn | DoctorOff, Field(discriminator="name")]
+
+
 # ---------------------------------------------------------------- predict
 class Predict(Section):
     """What a trained model's answers come with: sets of classes or intervals, made on the validation rows."""
@@ -567,6 +583,7 @@ class Config(Section):
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: Trainer
+    doctor: Doctor
     predict: Predict
     serve: Serve
     tracking: Tracking

@@ -46,7 +46,7 @@ class TableModule(pl.LightningModule):
         self.interrupted = False  # set from outside: finish the mini-batch under way and stop
         self.n_steps = 0  # optimizer steps so far
         self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
-        self._losses: list[Tensor] = []
+        self.losses: list[Tensor] = []
         self._rows: list[int] = []
 
     # ------------------------------------------------------------ optimizer and schedule
@@ -79,7 +79,7 @@ class TableModule(pl.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack trace for each absent accelerator
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
-        self._losses, self._rows = [], []
+        self.losses, self._rows = [], []
 
     def training_step(self, block: Block, _: int) -> None:
         """Step through the mini-batches of a block."""
@@ -89,7 +89,7 @@ class TableModule(pl.LightningModule):
             if self.interrupted:
                 return
             loss = self.loss(self(num, cat), y)
-            self._losses.append(loss.detach())
+            self.losses.append(loss.detach())
             self._rows.append(len(y))
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
             members = min(window, self.span.batches_per_epoch - opened)
@@ -132,7 +132,7 @@ class TableModule(pl.LightningModule):
             group["lr"] = rate
 
     def _require_finite(self, first: int, n_steps: int) -> None:
-        losses = torch.stack(self._losses[-n_steps:])
+        losses = torch.stack(self.losses[-n_steps:])
         if not torch.isfinite(losses.sum()):
             step = first + int((~torch.isfinite(losses)).int().argmax())
             raise TrainingError(self._divergence(f"the training loss is {float(losses[step - first])}", step))
@@ -148,7 +148,7 @@ class TableModule(pl.LightningModule):
     def train_loss(self) -> float:
         """Mean over the epoch's rows, those of all processes."""
         rows = torch.tensor(self._rows, dtype=torch.float32, device=self.device)
-        sums = torch.stack([(torch.stack(self._losses) * rows).sum(), rows.sum()])
+        sums = torch.stack([(torch.stack(self.losses) * rows).sum(), rows.sum()])
         total, n_rows = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
         return float(self.loss_unit * total / n_rows)
 

@@ -10,6 +10,7 @@ from pipeline.bundle import DESCRIPTION, BundleError
 from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
 from pipeline.metrics import paired_bootstrap, shown
+from pipeline.tested import read_tested
 from pipeline.tracking import connect, is_remote
 from pipeline.types import Interval
 
@@ -117,26 +118,12 @@ def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]
 
 def _gain(client: "MlflowClient", champion: str, challenger: str, task: Any, metric: str) -> Interval:
     """How much lower the challenger's metric is, paired over the test rows."""
-    (y, first), (same, second) = (_tested(client, run_id, task) for run_id in (champion, challenger))
+    files = (Path(_download(client, run_id, "predictions/test.parquet")) for run_id in (champion, challenger))
+    (y, first), (same, second) = (read_tested(file, task) for file in files)
     if not np.array_equal(y, same):
         raise ValueError("the rows differ")
     low = paired_bootstrap(task, metric, y, [first], [second], seed=0)
     return Interval(-low.value, -low.high, -low.low)
-
-
-def _tested(client: "MlflowClient", run_id: str, task: Any) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted values of a run's test rows, as metrics take them."""
-    import pandas as pd
-
-    frame = pd.read_parquet(_download(client, run_id, "predictions/test.parquet"))
-    columns = [str(name) for name in frame]
-    if task == "regression":
-        predicted = [name for name in columns if name.startswith("predicted ")]
-        targets = [name.removeprefix("predicted ") for name in predicted]
-        return frame[targets].to_numpy(), frame[predicted].to_numpy()
-    chances = [name for name in columns if name.startswith("probability of ")]
-    codes = {name.removeprefix("probability of "): code for code, name in enumerate(chances)}
-    return frame[columns[1]].map(codes).to_numpy(), frame[chances].to_numpy()
 
 
 def _download(client: "MlflowClient", run_id: str, path: str) -> str:

@@ -119,7 +119,7 @@ class MlflowTracker(Tracker):
         experiment = self._stored.info.experiment_id
         found: list[Run] = []
         token: str | None = None
-        with _store_errors(self._config.root):
+        with store_errors(self._config.root):
             while token != "":
                 page = self._client.search_runs(
                     [experiment], f"tags.`{PARENT}` = '{self.run_id}'", max_results=PAGE, page_token=token
@@ -196,7 +196,7 @@ def _open(
     tracking: Mlflow, experiment: str, name: str, note: str, resume: str | None, parent: str | None
 ) -> MlflowTracker:
     client = connect(tracking.root)
-    with _store_errors(tracking.root):
+    with store_errors(tracking.root):
         if resume is not None:
             run = client.get_run(resume)
             last = max((metric.step for metric in client.get_metric_history(resume, "train/loss")), default=0)
@@ -226,14 +226,15 @@ def connect(root: str) -> "MlflowClient":
     for name in ("mlflow", "alembic", "urllib3"):  # a new database logs a hundred migrations, urllib3 every retry
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    with _store_errors(root):
+    with store_errors(root):
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             make_database(Path(root) / "mlflow.db")
         return MlflowClient(tracking_uri(root))
 
 
 @contextmanager
-def _store_errors(root: str) -> Iterator[None]:
+def store_errors(root: str) -> Iterator[None]:
+    """What the store raises becomes a TrackingError that names it."""
     try:
         yield
     except PipelineError:
@@ -284,7 +285,7 @@ def run_config(root: str, run_id: str) -> str:
 def checkpoint_file(root: str, run_id: str) -> Path:
     """What a run is resumed from; makes the folder."""
     folder = _checkpoint_dir(root, run_id)
-    with _store_errors(root):
+    with store_errors(root):
         folder.mkdir(parents=True, exist_ok=True)
     return folder / "last.ckpt"
 
@@ -310,7 +311,7 @@ def sync(root: str) -> list[str]:
     for file in waiting:
         assert client is not None
         ops = [json.loads(line) for line in file.read_text().splitlines()]
-        with _store_errors(root):
+        with store_errors(root):
             for op in ops:
                 send(client, file.parent.name, op, file.parent)
         shutil.rmtree(file.parent)

@@ -13,6 +13,8 @@ from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
+from pipeline.doctor.examine import Doctor
+from pipeline.errors import TrackingError
 from pipeline.evaluate import Evaluation, evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
@@ -55,25 +57,25 @@ def train(
     clock = Clock(import_seconds)
     data, trainer, module, threads = _build(config, clock)
     network, n_params = module.network, count_parameters(module.network)
-    logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, "s" * (threads > 1))
-
     clock.enter("tracking")
-    note, first = experiment_note(data.table), trainer.is_global_zero
-    run = start_run(
-        config.tracking, experiment=data.table.name, name=run_name(config), note=note, resume=resume, parent=parent
-    )
-    with run if first else nullcontext(Tracker()) as tracker:  # further DDP processes train along, one reports
+    names = {"experiment": data.table.name, "name": run_name(config), "note": experiment_note(data.table)}
+    run = start_run(config.tracking, **names, resume=resume, parent=parent)
+    with run if trainer.is_global_zero else nullcontext(Tracker()) as tracker:  # of DDP's processes one reports
         file = checkpoint_file(config.tracking.root, tracker.run_id or resume or "untracked")
         record_start(tracker, config, data, n_params=n_params, threads=threads)  # again on resume: some may lack
         tracker.tags(tags or {})
         clock.leave()
-        with clock.part("compute"):
+        doctor = Doctor(config.doctor, module, data, tracker)
+        with clock.part("compute"), doctor.at_work():
+            trainer.callbacks += doctor.callbacks  # type: ignore[attr-defined]  # before the record of epochs
             fitted = fit(module, data, trainer, tracker, file, clock, callbacks, resume=resume is not None)
         with clock.part("evaluation"):
             if fitted.best_weights:
                 network.load_state_dict(fitted.best_weights)
             evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
-        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation)
+        with clock.part("doctor"):
+            findings = doctor.conclude(fitted.rows, evaluation)
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, findings)
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         with clock.part("bundle"):
             result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
@@ -92,7 +94,10 @@ def _register(config: Config, result: Result) -> str:
     """Enter a sound model in the registry; what became of it, in a line."""
     if not result.run_id or result.status == "KILLED" or result.fault:
         return ""
-    return register(config.tracking.root, result.run_id).line
+    try:
+        return register(config.tracking.root, result.run_id).line
+    except TrackingError as error:  # a server that is away: the run is not lost for that
+        return f"not registered ({error}); do it later with: pipeline register {result.run_id}"
 
 
 def try_out(config: Config, callbacks: Sequence[pl.Callback] = (), prepared: Prepared | None = None) -> Result:
@@ -123,6 +128,8 @@ def _build(
     network = build_network(config.model, data.features)
     threads = choose_threads(config.trainer.threads, count_parameters(network) * config.trainer.batch_size)
     torch.set_num_threads(threads)
+    plural, n_params = "s" * (threads > 1), count_parameters(network)
+    logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)
     trainer = build_trainer(config)
     return data, trainer, build_module(config, data, network, trainer.world_size), threads
 
@@ -162,5 +169,6 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     )
 
 
-def _tested(result: Result, found: Evaluation) -> Result:
-    return replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
+def _tested(result: Result, found: Evaluation, findings: tuple[str, ...]) -> Result:
+    tested = replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
+    return replace(tested, findings=findings)

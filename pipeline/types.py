@@ -129,5 +129,6 @@ class Result:
     prediction: np.ndarray | None = None
     trust: Mapping[str, float] = field(default_factory=dict)  # coverage and mean size of sets or intervals on test rows
     fault: str = ""  # why the run's bundle must not be used, with the worst row; empty: it may, or there is none
+    findings: tuple[str, ...] = ()  # what the doctor found, a line each
     registered: str = ""  # what became of the model in the registry
     checkpoint: Path | None = None  # what the run could be resumed from

@@ -19,18 +19,22 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console", "lock"],
-    1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams"],
+    0: ["errors", "types", "clock", "database", "console", "lock", "pages.document", "pages.past"],
+    1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams",
+        "tested", "pages.chart"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.made", "data.targets", "data.sources", "data.splits",
         "data.scaling", "data.preprocess", "data.cache", "data.prepared",
         "losses", "optim", "metrics", "importance", "calibration",
         "networks.activations", "networks.initializers", "networks.embeddings", "networks.dropout",
         "networks.mlp", "networks"],
-    4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export", "flavor"],
-    5: ["sending", "tracking", "ui"],
-    6: ["record", "delivery", "fitting", "registry", "closing"],
-    7: ["train"],
+    4: ["data.datamodule", "module", "loop", "progress", "evaluate", "export", "flavor",
+        "pages.outcome", "pages.nested", "pages.background"],
+    5: ["sending", "tracking", "ui", "pages.sheet"],
+    6: ["record", "delivery", "fitting", "registry", "closing", "pages.archive",
+        "doctor.measuring", "doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results", "doctor.findings",
+        "doctor.gathering", "doctor.health", "doctor.examine"],
+    7: ["train", "doctor.again"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
         "studies.workers", "studies.search", "studies.summary", "studies.figures", "studies.winner", "studies.study",
         "studies.display", "studies.dashboard", "studies.probing"],
@@ -106,6 +110,19 @@ ALONGSIDE = {
     "delivery": ["record"],
     "closing": ["record"],
     "rows": ["bundle"],
+    "doctor.evidence": ["doctor.measuring"],
+    "doctor.inside": ["doctor.evidence", "doctor.finding"],
+    "doctor.results": ["doctor.evidence", "doctor.finding"],
+    "doctor.findings": ["doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results"],
+    "doctor.gathering": ["doctor.evidence", "doctor.measuring"],
+    "doctor.health": ["doctor.measuring"],
+    "doctor.examine": [
+        "doctor.finding",
+        "doctor.findings",
+        "doctor.gathering",
+        "doctor.health",
+        "doctor.measuring",
+    ],
     "streams": ["rows"],
     "serving.finding": ["serving.models"],
     "serving.app": ["serving.drift", "serving.explain", "serving.models", "serving.openapi", "serving.protocol"],
@@ -114,11 +131,13 @@ ALONGSIDE = {
     "__main__": ["cli"],
 }
 MAX_LINES = 320
-LONGER = {"config": 600, "report": 420, "data.sources": 390}  # a table; one noun each
+LONGER = {"config": 600, "cli": 400, "report": 420, "data.sources": 390}  # a table; one noun each
 RE_EXPORTS = [
     "pipeline",
     "pipeline.comparisons",
     "pipeline.data",
+    "pipeline.doctor",
+    "pipeline.pages",
     "pipeline.serving",
     "pipeline.studies",
 ]  # a docstring, no code

@@ -20,7 +20,10 @@ Cli = Callable[..., Done]
 TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
-COMMANDS = ["train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "sync"]
+COMMANDS = [
+    "train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "report", "doctor",
+    "sync",
+]  # fmt: skip
 
 
 def frame(n_rows: int = 60) -> pd.DataFrame:
@@ -37,10 +40,7 @@ def test_help_lists_the_commands(cli: Cli, arguments: list[str]) -> None:
     assert commands == COMMANDS
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "sync"],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0
@@ -100,16 +100,16 @@ USAGE = "Try `pipeline --help`"
         (["train", "--epochs", "3"], f"No such option: --epochs. {USAGE}"),
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
-        (["options", "modle"], "options: no such group, got 'modle'; groups: comparison, data, experiment, loss, "
-            "model, optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
+        (["options", "modle"], "options: no such group, got 'modle'; groups: comparison, data, doctor, experiment, "
+            "loss, model, optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),
         (["train", "optimizer.lrr=1"], "optimizer.lrr: no such setting, did you mean 'lr'?"),
         (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
         (["train", "data=csv", "data.path=t.csv"], "data.target: must be given, as data.target=VALUE"),
-        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, loss, model, optimizer, predict, "
-            "preprocess, scheduler, seed, serve, tracking, trainer"),
+        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, doctor, loss, model, optimizer, "
+            "predict, preprocess, scheduler, seed, serve, tracking, trainer"),
         (["train", "--resume", "abc", "seed=3"], "--resume: goes on with the run's own settings, got seed=3; "
             "leave it out, or start a new run"),
         (["train", "--resume", "abc", "--config-dir", "."], "--resume: goes on with the run's own settings, "

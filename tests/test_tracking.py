@@ -245,7 +245,9 @@ def test_a_server_killed_and_restarted_mid_run_costs_no_metric(server: Server) -
     assert run.info.status == "FINISHED"
     assert steps(client, result.run_id, "val/loss") == list(range(1, 13))
     assert "test/accuracy" in run.data.metrics
-    assert {file.path for file in client.list_artifacts(result.run_id)} == {"config.yaml", "figures", "predictions"}
+    assert {file.path for file in client.list_artifacts(result.run_id)} == {
+        "config.yaml", "doctor", "figures", "model", "predictions",
+    }  # fmt: skip
     assert not (Path("mlruns") / "pending" / result.run_id).exists()
 
 
@@ -266,7 +268,9 @@ def test_what_a_server_that_stays_away_missed_waits_for_sync(server: Server, cli
     client = MlflowClient(server.url)
     assert client.get_run(result.run_id).info.status == "FINISHED"
     assert steps(client, result.run_id, "val/loss") == list(range(1, 7))
-    assert {file.path for file in client.list_artifacts(result.run_id)} == {"config.yaml", "figures", "predictions"}
+    assert {file.path for file in client.list_artifacts(result.run_id)} == {
+        "config.yaml", "doctor", "figures", "model", "predictions",
+    }  # fmt: skip
     assert cli("sync").out == "nothing waits to be written\n"
 
 

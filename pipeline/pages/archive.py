@@ -1,0 +1,162 @@
+"""Runs read back from the tracking store, and their pages: written under ROOT/reports and kept with the run."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from pipeline.compose import MISSING, compose_values, flatten, list_groups
+from pipeline.errors import ConfigError, TrackingError
+from pipeline.pages.past import BEST, CONFIG, PastRun
+from pipeline.pages.sheet import sheet
+from pipeline.tracking import PARENT, connect, is_remote, store_errors, tracking_uri
+
+ARTIFACT = "report.html"
+CURVES = ("train/loss", "val/loss", "train/lr")
+FILES = (
+    r"[^/]+\.(yaml|parquet)|figures/.+\.png|doctor/.+\.(png|json)"
+    r"|predictions/test\.parquet|model/artifacts/bundle/bundle\.json"
+)
+FOLDERS = ("", "figures", "doctor", "predictions", "model/artifacts/bundle")
+PAGE_BYTES = 1_400_000  # of pictures: base64 makes 1.9 MB of them
+TABLE_BYTES = 200_000_000  # of a Parquet file that is read
+OURS = ("digest", "kind")  # tags of which every run of this program has one
+
+
+def publish(root: str, run: str) -> Path:
+    """Write the page of a run to ROOT/reports and to the run's artifacts.
+
+    Args:
+        root: the tracking root.
+        run: a run's id, the first digits of one (4 or more), or its name.
+
+    Raises:
+        TrackingError: there is no such run, or several; it is another program's; the store cannot be used.
+    """
+    past = read(root, run)
+    page = sheet(past)
+    file = Path(root) / "reports" / f"{past.run_id}.html"
+    with store_errors(root):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(page)
+        connect(root).log_text(past.run_id, page.decode(), ARTIFACT)
+    return file
+
+
+def read(root: str, run: str) -> PastRun:
+    """A run and what it left; arguments and errors as of `publish`."""
+    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
+        raise TrackingError(f"run '{run}': there are no runs under {root}")
+    client = connect(root)
+    with store_errors(root):
+        found = _find(client, root, run)
+        if not any(name in found.data.tags for name in OURS):
+            raise TrackingError(f"run '{run}': was not made by `pipeline`, so that there is nothing to report")
+        run_id = found.info.run_id
+        files, left_out = _files(client, run_id)
+        nested = client.search_runs([found.info.experiment_id], f"tags.`{PARENT}` = '{run_id}'", max_results=1000)
+        history = {
+            name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+            for name in CURVES
+            if name in found.data.metrics
+        }
+        registered = _registered(client, run_id)
+    defaults = {path: _defaults(yaml.safe_load(files[path])) for path in (CONFIG, BEST) if path in files}
+    return PastRun(
+        **_plain(found),
+        history=history,
+        files=files,
+        left_out=left_out,
+        defaults=defaults,
+        children=[PastRun(**_plain(child)) for child in reversed(nested)],
+        registered=registered,
+    )
+
+
+def _plain(run: Any) -> dict[str, Any]:  # an mlflow Run
+    """What the store itself says of a run."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    sizes = {tag.value: json.loads(given.dataset.profile or "{}") for given in inputs for tag in given.tags}
+    source = json.loads(inputs[0].dataset.source).get("uri", "") if inputs else ""
+    return {
+        "run_id": run.info.run_id,
+        "name": str(run.info.run_name),
+        "status": run.info.status,
+        "start": run.info.start_time,
+        "end": run.info.end_time,
+        "tags": dict(run.data.tags),
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+        "source": source,
+        "splits": {name: profile["num_rows"] for name, profile in sizes.items() if "num_rows" in profile},
+    }
+
+
+# ---------------------------------------------------------------- which run
+def _find(client: Any, root: str, run: str) -> Any:
+    """The run that is meant: by its id, else by the first digits of one, else by name."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for wanted in _filters(run):
+        found = client.search_runs(experiments, wanted, max_results=10) if experiments else []
+        if len(found) > 1:
+            ids = ", ".join(each.info.run_id for each in found[:3])
+            raise TrackingError(f"run '{run}': several are called so: {ids}{', …' * (len(found) > 3)}; give an id")
+        if found:
+            return found[0]
+    raise TrackingError(f"run '{run}': not in {tracking_uri(root)}; give a run's id, its first digits, or its name")
+
+
+def _filters(run: str) -> Iterator[str]:
+    if re.fullmatch("[0-9a-f]{4,32}", run):
+        yield f"attributes.run_id LIKE '{run}%'"
+    quote = '"' if "'" in run else "'"
+    if quote not in run:
+        yield f"attributes.run_name = {quote}{run}{quote}"
+
+
+def _registered(client: Any, run_id: str) -> str:
+    """The model's place in the registry, in words."""
+    versions = client.search_model_versions(f"run_id = '{run_id}'", max_results=1)
+    if not versions:
+        return ""
+    found = client.get_model_version(versions[0].name, versions[0].version)  # a search leaves the aliases out
+    return f"{found.name} version {found.version}" + "".join(f", {alias}" for alias in found.aliases)
+
+
+# ---------------------------------------------------------------- its files
+def _files(client: Any, run_id: str) -> tuple[dict[str, bytes], list[str]]:
+    """The artifacts that a page shows, by path, and the paths of pictures that it has no room for."""
+    infos = [info for folder in FOLDERS for info in client.list_artifacts(run_id, folder or None) if not info.is_dir]
+    files, left_out, room = dict[str, bytes](), list[str](), PAGE_BYTES
+    with TemporaryDirectory() as folder:
+        for info in infos:
+            size, is_picture = info.file_size or 0, info.path.endswith(".png")
+            if not re.fullmatch(FILES, info.path) or size > TABLE_BYTES:
+                continue
+            if is_picture and size > room:
+                left_out.append(info.path)
+                continue
+            room -= size * is_picture
+            files[info.path] = Path(client.download_artifacts(run_id, info.path, folder)).read_bytes()
+    return files, left_out
+
+
+def _defaults(config: Mapping[str, Any]) -> dict[str, object]:
+    """The values by dotted path of the groups that a config has chosen, and the names of those chosen by default.
+
+    A value that must be given has no default. Empty for a config of another version, whose groups are not there any
+    more.
+    """
+    groups = list_groups()
+    chosen = {group: value["name"] for group, value in config.items() if isinstance(value, Mapping) and "name" in value}
+    try:
+        own = compose_values([f"{group}={name}" for group, name in chosen.items() if name in groups.get(group, ())])
+        usual = compose_values()
+    except ConfigError:
+        return {}
+    names = {f"{group}.name": usual[group]["name"] for group in chosen if "name" in usual.get(group, {})}
+    return {path: value for path, value in flatten(own).items() if value != MISSING} | names

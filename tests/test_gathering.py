@@ -1,0 +1,49 @@
+"""The evidence: constants, a linear model and single columns, against what is known of them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from pipeline.compose import load_config
+from pipeline.data.datamodule import TableDataModule
+from pipeline.doctor import gathering
+from pipeline.fitting import build_module
+from pipeline.networks import build_network
+
+
+def test_the_linear_models_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    x, y, target = rng.normal(size=(200, 5)), rng.integers(0, 3, 200), rng.normal(size=(200, 1))
+    design = torch.cat([torch.from_numpy(x), torch.ones(200, 1, dtype=torch.float64)], dim=1)
+    chances = gathering._logistic(design, y, design, 3)
+    np.testing.assert_allclose(chances, LogisticRegression().fit(x, y).predict_proba(x), atol=2e-3)
+    values = gathering._ridge(torch.from_numpy(x), target, torch.from_numpy(x))
+    np.testing.assert_allclose(values[:, 0], Ridge(fit_intercept=False).fit(x, target[:, 0]).predict(x))
+
+
+@pytest.mark.parametrize(("name", "n_classes"), [("iris", 3), ("breast_cancer", 2)])
+def test_a_constant_answer_costs_the_entropy_of_the_classes(name: str, n_classes: int) -> None:
+    data = TableDataModule(load_config([f"data={name}", "tracking=none"]))
+    data.setup()
+    module = build_module(data.config, data, build_network(data.config.model, data.features), 1)
+    shares = np.array(data.features.class_counts) / sum(data.features.class_counts)
+    best, neutral = gathering._constant_losses(module, data.train, data.features.task)
+    assert best == pytest.approx(-float((shares * np.log(shares)).sum()), rel=1e-5)
+    assert neutral == pytest.approx(np.log(n_classes), rel=1e-5)
+
+
+def test_a_column_tells_no_more_than_can_be_told_on_other_rows() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 600)
+    assert gathering._share(y, y, "binary") == pytest.approx(1 - 2 * 3 / 600, abs=0.01)  # three rows count as missed
+    assert gathering._share(rng.integers(0, 50, 600), y, "binary") < 0.1
+    assert gathering._share(np.arange(600), y, "binary") < 0.1  # an id, which fits each row by heart
+    assert gathering._share(rng.integers(0, 10, 600), rng.normal(size=600), "regression") < 0.1
+
+
+def test_one_hot_columns_are_one_code_and_numbers_are_cut_at_quantiles() -> None:
+    (codes,) = gathering._binned(np.array([[1, 0], [0, 1], [0, 0]], np.float32))
+    assert codes.tolist() == [1, 2, 0]
+    (codes,) = gathering._binned(np.linspace(0, 1, 80, dtype=np.float32)[:, None])
+    assert np.bincount(codes).tolist() == [20, 20, 20, 20]
