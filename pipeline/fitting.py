@@ -132,7 +132,7 @@ def fit(
     trainer.callbacks += [Validation(data.val, clock), history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
     start = checkpoint_file if resume and checkpoint_file and checkpoint_file.exists() else None
     if start is not None:
-        _restore(start, history, checkpoint, tracker)
+        _restore(start, trainer, history, checkpoint, tracker)
     interrupted = False if checkpoint.finished else _fit(module, data, trainer, start)
     return Fit(history.rows, checkpoint.best_epoch, checkpoint.best_weights, interrupted)
 
@@ -150,11 +150,15 @@ def _fit(module: TableModule, data: TableDataModule, trainer: pl.Trainer, start:
     return bool(received)
 
 
-def _restore(path: Path, history: History, checkpoint: Checkpoint, tracker: Tracker) -> None:
+def _restore(path: Path, trainer: pl.Trainer, history: History, checkpoint: Checkpoint, tracker: Tracker) -> None:
     """Take back what the checkpoint knows, and track epochs that were still on their way when the run was cut off."""
     states = read_checkpoint(path)["callbacks"]
     history.load_state_dict(states[history.state_key])
     checkpoint.load_state_dict(states[checkpoint.state_key])
+    if checkpoint.finished:  # no fit follows, at whose start Lightning would do it
+        for other in trainer.callbacks:  # type: ignore[attr-defined]
+            if other.state_key in states:
+                other.load_state_dict(states[other.state_key])
     for row in history.rows:
         _track(row, tracker)
 

@@ -70,7 +70,7 @@ class Probe(pl.Callback):
                 self._add(Measure(0, self._looked_at(network)))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if is_due(trainer.current_epoch + 1):
+        if is_due(trainer.current_epoch + 1) or trainer.current_epoch + 1 == trainer.max_epochs:
             self._watched = _Steps(trainer.optimizers[0], [linear for _, linear, _ in layers_of(_network(pl_module))])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
