@@ -265,10 +265,13 @@ def _composed(choices: tuple[str, ...], config_dir: Path | None, root: str) -> D
 
 
 def _set(composed: DictConfig, text: str) -> None:
-    """Set one value, as Hydra does for ++key=value; below `vary` a dotted path is one key."""
+    """Set one value, as Hydra does for ++key=value; below `vary`, and of its cases, a dotted path is one key."""
     override = OverridesParser.create().parse_override(text)
     section, _, path = override.key_or_group.partition(".")
-    place = f"vary[{path}]" if section == "vary" and path else override.key_or_group
+    place = override.key_or_group
+    if section == "vary" and path:
+        label = path.removeprefix("cases.")
+        place = f"vary[{path}]" if label == path else f"vary.cases[{label}]"
     try:
         OmegaConf.update(composed, place, override.value(), merge=True, force_add=True)
     except OmegaConfBaseException as error:

@@ -107,7 +107,8 @@ def rule(message: str) -> str:
     """What pydantic says of a value, in our words."""
     message = message.partition(", unable")[0]
     for pydantic_word, word in (
-        ("Input should be", "must be"), ("String should", "must"), ("Tuple should", "must"),
+        ("Input should be", "must be"), ("a valid dictionary", "names with a value each"),
+         ("String should", "must"), ("Tuple should", "must"),
         ("a valid integer", "a whole number"), ("a valid number", "a number"), ("a valid string", "text"),
         ("a valid boolean", "true or false"), ("a valid tuple", "a list"), (" after validation", ""),
     ):  # fmt: skip

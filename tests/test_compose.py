@@ -109,7 +109,7 @@ def test_an_experiment_wins_over_the_groups_and_an_override_over_it() -> None:
         ("tracking=null", "tracking: no such choice, got 'null'; choices: mlflow, none"),
         ("++trainer=5", "trainer: no such choice, got '5'; choices: default"),
         ("data=_base", "data: no such choice, got '_base'; choices: breast_cancer, california_housing, csv, diabetes, "
-            "digits, iris, mobile_price, openml, wine"),
+            "digits, iris, mobile_price, openml, outliers, sparse, wine"),
         ("experiment=liner", "experiment: no such choice, got 'liner', did you mean 'linear'?"),
         ("experiment.lr=3", f"experiment: no such setting; choices: {SETTINGS}"),
         ("experiment={lr:3}", f"experiment: no such setting; choices: {SETTINGS}"),

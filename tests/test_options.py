@@ -82,8 +82,8 @@ def test_an_unknown_group() -> None:
     with pytest.raises(ConfigError) as refused:
         describe_group("optimiser")
     assert refused.value.lines == (
-        "options: no such group, got 'optimiser'; groups: comparison, data, doctor, experiment, loss, model, optimizer, "
-        "predict, preprocess, scheduler, search, serve, study, tracking, trainer",
+        "options: no such group, got 'optimiser'; groups: comparison, data, doctor, experiment, loss, model, "
+        "optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer",
     )
 
 
