@@ -235,7 +235,7 @@ def test_two_cpu_processes_give_the_result_of_one_with_the_summed_batch(root: Pa
         capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert two.returncode == 0, two.stderr
-    assert two.stdout.count("best epoch") == 1
+    assert two.stdout.count("\nbest epoch") == 1
     assert cli("train", *common, "trainer.batch_size=64", "tracking.run_name=one").code == 0
     client = connect(str(root))
     found = client.get_experiment_by_name("digits")
