@@ -14,7 +14,10 @@ Names = tuple[Name, ...]
 Target = Name | Annotated[Names, Field(min_length=1)]
 Rate = Annotated[Number, Field(gt=0)]
 Decay = Annotated[Number, Field(ge=0, description="weight decay (L2 penalty); biases and norms are left out")]
-LearningRate = Annotated[Number, Field(gt=0, description="learning rate")]
+LearningRate = Annotated[
+    Annotated[Number, Field(gt=0)] | Literal["auto"],
+    Field(description="learning rate; auto: found by a range test of at most 100 steps (Smith 2017)"),
+]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 

@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.data.datamodule import Batch, Block, batches, epoch_seed
 from pipeline.errors import TrainingError
 from pipeline.losses import LossFunction
-from pipeline.optim import Span, build_optimizer, build_schedule, learning_rate, warmup_factor
+from pipeline.optim import Span, build_optimizer, build_schedule, learning_rate, rate_of, warmup_factor
 from pipeline.types import Arrays, Task
 
 Score = Callable[[Tensor], Mapping[str, float]]  # outputs (N, K, C) on the validation rows -> metrics
@@ -138,7 +138,7 @@ class TableModule(pl.LightningModule):
             raise TrainingError(self._divergence(f"the training loss is {float(losses[step - first])}", step))
 
     def _divergence(self, what: str, step: int) -> str:
-        advice = [f"a smaller optimizer.lr (it was {self.config.optimizer.lr:g})"]
+        advice = [f"a smaller optimizer.lr (it was {rate_of(self.config.optimizer):g})"]
         if self.config.trainer.gradient_clip_val is None:
             advice.append("trainer.gradient_clip_val=1")
         if self.config.preprocess.scaling == "none":

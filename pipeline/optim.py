@@ -8,14 +8,20 @@ from typing import Any, Literal
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-from pipeline.config import AdaGrad, AdamSection, Momentum, RmsProp, Scheduler, Section, Sgd
+from pipeline.config import AdaGrad, Adam, AdamW, Momentum, RmsProp, Scheduler, Section, Sgd
 from pipeline.config import Optimizer as OptimizerConfig
 
 Groups = list[dict[str, Any]]
 
 
+def rate_of(config: OptimizerConfig) -> float:
+    """The learning rate, which is a number once a run is under way."""
+    assert config.lr != "auto", "see lr_range.resolved"
+    return config.lr
+
+
 def _sgd(groups: Groups, config: Sgd) -> optim.Optimizer:
-    return optim.SGD(groups, lr=config.lr, fused=True)
+    return optim.SGD(groups, lr=rate_of(config), fused=True)
 
 
 def _momentum(groups: Groups, config: Momentum) -> optim.Optimizer:
@@ -24,7 +30,7 @@ def _momentum(groups: Groups, config: Momentum) -> optim.Optimizer:
 
 
 def _adagrad(groups: Groups, config: AdaGrad) -> optim.Optimizer:
-    return optim.Adagrad(groups, lr=config.lr, lr_decay=config.lr_decay, eps=config.eps, fused=True)
+    return optim.Adagrad(groups, lr=rate_of(config), lr_decay=config.lr_decay, eps=config.eps, fused=True)
 
 
 def _rmsprop(groups: Groups, config: RmsProp) -> optim.Optimizer:
@@ -32,8 +38,8 @@ def _rmsprop(groups: Groups, config: RmsProp) -> optim.Optimizer:
     return optim.RMSprop(groups, **settings, foreach=True)
 
 
-def _adam(kind: Callable[..., optim.Optimizer]) -> Callable[[Groups, AdamSection], optim.Optimizer]:
-    return lambda groups, config: kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+def _adam(kind: Callable[..., optim.Optimizer]) -> Callable[[Groups, Adam | AdamW], optim.Optimizer]:
+    return lambda groups, config: kind(groups, lr=rate_of(config), betas=config.betas, eps=config.eps, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[[Groups, Any], optim.Optimizer]] = {

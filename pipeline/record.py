@@ -16,7 +16,9 @@ from pipeline.compose import flatten, to_yaml
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.evaluate import Evaluation, predictions_parquet
+from pipeline.lr_range import RangeTest
 from pipeline.metrics import metrics_of, shown
+from pipeline.optim import rate_of
 from pipeline.sending import Dataset
 from pipeline.tracking import Tracker, config_file
 from pipeline.types import Result, Table
@@ -26,7 +28,7 @@ PACKAGES = ("torch", "pytorch-lightning", "mlflow", "scikit-learn", "numpy", "pa
 
 def run_name(config: Config) -> str:
     """Model, optimizer, learning rate and a random end, such as mlp-adam-1e-3-k3f9."""
-    lr = f"{config.optimizer.lr:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    lr = f"{rate_of(config.optimizer):.0e}".replace("e-0", "e-").replace("e+0", "e")
     return f"{config.model.name}-{config.optimizer.name}-{lr}-{secrets.token_hex(2)}"
 
 
@@ -40,7 +42,9 @@ def experiment_note(table: Table) -> str:
     )
 
 
-def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_params: int, threads: int) -> None:
+def record_start(
+    tracker: Tracker, config: Config, data: TableDataModule, *, n_params: int, threads: int, ranged: RangeTest | None
+) -> None:
     """Params, tags, data set and config of a run; the config also beside its checkpoint, to resume from."""
     if not tracker.run_id:
         return  # nobody keeps it: no need to ask git and the packages
@@ -58,6 +62,17 @@ def record_start(tracker: Tracker, config: Config, data: TableDataModule, *, n_p
     )
     tracker.metrics({"n_params": n_params})
     tracker.file("config.yaml", text.encode())
+    if ranged is not None:
+        _record_range(tracker, ranged)
+
+
+def _record_range(tracker: Tracker, found: RangeTest) -> None:
+    """The curve of a learning-rate range test, and what follows from it."""
+    from pipeline.canvas import to_png
+    from pipeline.report import lr_range
+
+    tracker.file("figures/lr_range.png", to_png(lr_range(found.rates, found.losses, found.rate)))
+    tracker.tags({"lr": "auto", "lr.found": found.line})
 
 
 def record_end(
@@ -113,7 +128,7 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
         f"| {labels[name].label} | {shown(value)} | {shown(low)} to {shown(high)} |"
         for name, (value, low, high) in result.test.items()
     ]
-    asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {config.optimizer.lr:g}"
+    asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {rate_of(config.optimizer):g}"
     head = f"{asked}, seed {config.seed}: best epoch {result.best_epoch} of {result.n_epochs}."
     trusted = trust_line(config.predict.coverage, result.trust)
     return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows, "", trusted])

@@ -105,6 +105,18 @@ def learning_rate(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
+def lr_range(rates: np.ndarray, losses: np.ndarray, chosen: float) -> Figure:
+    """Draw the losses (n,) of a range test by its rates (n,), and the rate that was chosen."""
+    figure, [axes] = new_figure("Learning-rate range test", [WHOLE])
+    axes.plot(rates, losses, color=BLUE, label="training loss, smoothed")
+    axes.axvline(chosen, color=GREY, linestyle=":", label=f"chosen: {chosen:g}")
+    axes.set(xlabel="learning rate", ylabel="loss", xscale="log")
+    low, high = float(np.nanmin(losses)), float(losses[0])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    axes.legend(fontsize=8)
+    return figure
+
+
 def confusion_matrix(y: np.ndarray, probabilities: np.ndarray, *, classes: tuple[str, ...]) -> Figure:
     """Draw how often each class, y (N,) codes, was predicted as each by probabilities (N, C)."""
     n = len(classes)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -18,6 +19,7 @@ from pipeline.errors import TrackingError
 from pipeline.evaluate import Evaluation, evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
 from pipeline.losses import check_loss
+from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
 from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
@@ -55,14 +57,14 @@ def train(
         TrainingError: the loss is no longer a finite number.
     """
     clock = Clock(import_seconds)
-    data, trainer, module, threads = _build(config, clock)
+    config, data, trainer, module, threads, ranged = _build(config, clock)
     network, n_params = module.network, count_parameters(module.network)
     clock.enter("tracking")
     names = {"experiment": data.table.name, "name": run_name(config), "note": experiment_note(data.table)}
     run = start_run(config.tracking, **names, resume=resume, parent=parent)
     with run if trainer.is_global_zero else nullcontext(Tracker()) as tracker:  # of DDP's processes one reports
         file = checkpoint_file(config.tracking.root, tracker.run_id or resume or "untracked")
-        record_start(tracker, config, data, n_params=n_params, threads=threads)  # again on resume: some may lack
+        record_start(tracker, config, data, n_params=n_params, threads=threads, ranged=ranged)  # again on resume
         tracker.tags(tags or {})
         clock.leave()
         doctor = Doctor(config.doctor, module, data, tracker)
@@ -112,16 +114,25 @@ def try_out(config: Config, callbacks: Sequence[pl.Callback] = (), prepared: Pre
         DataError, ConfigError, TrainingError: as `train`.
     """
     clock = Clock()
-    data, trainer, module, _ = _build(config, clock, prepared)
+    config, data, trainer, module, *_ = _build(config, clock, prepared)
     with clock.part("compute"):
         fitted = fit(module, data, trainer, Tracker(), None, clock, callbacks)
     return _result(fitted, n_params=count_parameters(module.network), seconds=clock.total())
 
 
-def _build(
-    config: Config, clock: Clock, prepared: Prepared | None = None
-) -> tuple[TableDataModule, pl.Trainer, TableModule, int]:
-    """Data, Lightning's Trainer, the module it trains, and how many torch threads it has."""
+class Built(NamedTuple):
+    """What a run is made of; the config has a number for its learning rate."""
+
+    config: Config
+    data: TableDataModule
+    trainer: pl.Trainer
+    module: TableModule
+    threads: int
+    ranged: RangeTest | None
+
+
+def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Built:
+    """The parts of a run."""
     with clock.part("data"):
         data = _load(config, prepared)
     torch.manual_seed(config.seed)
@@ -131,7 +142,10 @@ def _build(
     plural, n_params = "s" * (threads > 1), count_parameters(network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)
     trainer = build_trainer(config)
-    return data, trainer, build_module(config, data, network, trainer.world_size), threads
+    with clock.part("compute"):
+        config, ranged = resolved(config, data, network)
+    data.config = config
+    return Built(config, data, trainer, build_module(config, data, network, trainer.world_size), threads, ranged)
 
 
 def _load(config: Config, prepared: Prepared | None) -> TableDataModule:

@@ -57,7 +57,7 @@ def test_config_prints_what_train_would_do(cli: Cli) -> None:
 
 def test_options_prints_groups_or_fields(cli: Cli) -> None:
     assert "optimizer    adagrad  adam*" in cli("options").out
-    assert "optimizer.lr=0.001   (number > 0)" in cli("options", "optimizer").out
+    assert "optimizer.lr=0.001   (number > 0 | auto)" in cli("options", "optimizer").out
 
 
 def test_train_ends_with_a_table(cli: Cli) -> None:
@@ -106,7 +106,7 @@ USAGE = "Try `pipeline --help`"
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),
         (["train", "optimizer.lrr=1"], "optimizer.lrr: no such setting, did you mean 'lr'?"),
-        (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
+        (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0 or 'auto', got -1"),
         (["train", "data=csv", "data.path=t.csv"], "data.target: must be given, as data.target=VALUE"),
         (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, doctor, loss, model, optimizer, "
             "predict, preprocess, scheduler, seed, serve, tracking, trainer"),
@@ -258,7 +258,7 @@ def test_several_mistakes_are_a_line_each(cli: Cli) -> None:
         2,
         "",
         "error: tracking: no such choice, got 'no', did you mean 'none'?\n"
-        "error: optimizer.lr: must be greater than 0, got 0\n"
+        "error: optimizer.lr: must be greater than 0 or 'auto', got 0\n"
         "error: trainer.max_epochs: must be a whole number, got 'x'\n",
     )
 

@@ -61,7 +61,7 @@ def test_where_losses_are_varied_a_metric_is_compared_that_all_share() -> None:
         (["vary.seed=[0,1]"], ["vary.seed: is varied by seeds=N; leave it out"]),
         (["vary.data=[iris,wine]"], ["vary.data: runs on other rows cannot be compared; leave it out"]),
         (["vary.optimizer=[sgd,adam]", "optimizer=adam"], [TWO_WAYS]),
-        (["vary.optimizer.lr=[0.1,-1]"], ["vary: optimizer.lr: must be greater than 0, got -1"]),
+        (["vary.optimizer.lr=[0.1,-1]"], ["vary: optimizer.lr: must be greater than 0 or 'auto', got -1"]),
         (["vary.cases.a=3", "vary.cases.b=['seed=1']"], ["vary.cases.a: must be a list of overrides, got 3"]),
         (["vary=3"], ["vary: must be names with a value each, got 3"]),
         (["vary.optimizer=[sgd,adam]", "seeds=0"], ["seeds: must be greater than or equal to 1, got 0"]),

@@ -136,7 +136,7 @@ def test_an_experiment_wins_over_the_groups_and_an_override_over_it() -> None:
         ("trainer.max_epochs=???", "trainer.max_epochs: must be given, as trainer.max_epochs=VALUE"),
         ("optimizer.lr=${nope}", "optimizer.lr: Interpolation key 'nope' not found"),
         ("optimizer.lr=${optimizer.lr}", "optimizer.lr: Recursive interpolation detected"),
-        ("optimizer.lr=${seed}", "optimizer.lr: must be greater than 0, got 0"),
+        ("optimizer.lr=${seed}", "optimizer.lr: must be greater than 0 or 'auto', got 0"),
     ],
 )  # fmt: skip
 def test_an_override_that_cannot_be_followed(override: str, line: str) -> None:
@@ -219,7 +219,7 @@ def test_an_own_experiment_needs_no_header(own: Path, header: str) -> None:
         ("lr: 1\nlr: 2", ['while constructing a mapping in "{file}", line 1, column 1 found duplicate key lr in '
                           '"{file}", line 2, column 1']),
         ("defaults: [adam]\nlrr: 3", ["optimizer.lrr: no such setting, did you mean 'lr'?"]),
-        ("defaults: [adam]\nlr: -3", ["optimizer.lr: must be greater than 0, got -3"]),
+        ("defaults: [adam]\nlr: -3", ["optimizer.lr: must be greater than 0 or 'auto', got -3"]),
         ("defaults: [adam]\nname: adm", ["optimizer.name: no such choice, got 'adm', did you mean 'adam'?"]),
         ("defaults: [adam]\nlr: ${x}", ["optimizer.lr: Interpolation key 'x' not found"]),
         ("defaults: [adm]", ["In 'optimizer/mine': Could not load 'optimizer/adm'."]),

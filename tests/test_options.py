@@ -41,7 +41,7 @@ def test_every_field_of_every_choice_appears_with_meaning_range_and_default(grou
 @pytest.mark.parametrize(
     ("group", "line"),
     [
-        ("optimizer", "  optimizer.lr=0.001   (number > 0)"),
+        ("optimizer", "  optimizer.lr=0.001   (number > 0 | auto)"),
         ("optimizer", "  optimizer.eps=1e-08   (number > 0)"),
         ("optimizer", "  optimizer.betas=[0.9,0.999]   (list of 2 × number ≥ 0, < 1)"),
         ("optimizer", "  optimizer.nesterov=true   (true | false)"),

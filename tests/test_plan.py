@@ -75,7 +75,7 @@ def test_every_range_and_branch_that_no_config_can_hold_is_told_at_once() -> Non
     with pytest.raises(ConfigError) as error:
         plan(f"search.space={space}")
     assert error.value.lines == (
-        "search.space: optimizer.lr: must be greater than 0, got -1.0",
+        "search.space: optimizer.lr: must be greater than 0 or 'auto', got -1.0",
         "search.space: model.dropout: must be less than 1, got 2.0",
     )
 

@@ -6,6 +6,7 @@ from statistics import median
 
 from pipeline.doctor.evidence import FIRST_UPDATE, LARGE_UPDATE, Evidence, updates_of, worst
 from pipeline.doctor.finding import Finding
+from pipeline.optim import rate_of
 
 DEAD = 0.4  # share of a layer's units
 SATURATED = 0.5  # share of a layer's values
@@ -37,7 +38,7 @@ def dead_units(evidence: Evidence) -> Iterator[Finding]:
     if found is None or found.dead < DEAD:
         return
     advice = ["model.activation=leaky_relu"]
-    rate = evidence.config.optimizer.lr
+    rate = rate_of(evidence.config.optimizer)
     if evidence.largest_update > 1:
         advice.append(f"optimizer.lr={rate / 10:g}")
     yield Finding(
@@ -143,7 +144,7 @@ def lr_too_high(evidence: Evidence) -> Iterator[Finding]:
         measured,
         f"at most {FIRST_UPDATE:.0%} of their size in the first epoch, {LARGE_UPDATE:.0%} later; jumps of {JUMPS:.0%}",
         "Bengio 2012, section 3.1.1; Karpathy 2022, update ratio about 0.001",
-        (f"optimizer.lr={evidence.config.optimizer.lr / 10:g}",),
+        (f"optimizer.lr={rate_of(evidence.config.optimizer) / 10:g}",),
     )
 
 
@@ -161,5 +162,5 @@ def lr_too_low(evidence: Evidence) -> Iterator[Finding]:
         f"a step changes the weights by {median(updates):.1e} of their size",
         f"below {SMALL_UPDATE:g}",
         "Bengio 2012, section 3.1.1; Karpathy 2022, update ratio about 0.001",
-        (f"optimizer.lr={evidence.config.optimizer.lr * 10:g}",),
+        (f"optimizer.lr={rate_of(evidence.config.optimizer) * 10:g}",),
     )

@@ -8,6 +8,7 @@ from pipeline.config import Config
 from pipeline.doctor.evidence import FALLING, Evidence
 from pipeline.doctor.finding import Finding
 from pipeline.mistakes import shown
+from pipeline.optim import rate_of
 
 OVERFIT, BY_HEART = 0.17, 4.0  # rise of the validation loss, and how often it is the training loss
 GAP = 0.05  # of accuracy or R² between training and validation rows
@@ -56,7 +57,7 @@ def not_learning(evidence: Evidence) -> Iterator[Finding]:
             f"its best training loss is {evidence.losses.min():.4g}, a constant answer's {evidence.constant_loss:.4g}",
             "at least 2 % lower",
             "Karpathy 2019, a recipe for training neural networks",
-            (f"optimizer.lr={evidence.config.optimizer.lr * 10:g}",),
+            (f"optimizer.lr={rate_of(evidence.config.optimizer) * 10:g}",),
         )
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.compose import list_groups, load_config
 from pipeline.config import Config, choices_of
-from pipeline.optim import OPTIMIZERS, SCHEDULERS, Span, build_optimizer, build_schedule, learning_rate
+from pipeline.optim import OPTIMIZERS, SCHEDULERS, Span, build_optimizer, build_schedule, learning_rate, rate_of
 
 OPTIONS = list_groups()["optimizer"]  # the registered ones, and ready settings of them such as nesterov
 SPAN = Span(max_epochs=5, batches_per_epoch=4, accumulate=1, higher_is_better=False)
@@ -77,7 +77,7 @@ def test_a_schedule_starts_at_or_below_the_rate_asked_for_and_stays_there(name: 
     optimizer = build_optimizer(whole.optimizer, nn.Linear(2, 1))
     schedule = build_schedule(whole.scheduler, optimizer, SPAN)
     for _ in range(SPAN.max_epochs * SPAN.steps_per_epoch):
-        assert 0 < learning_rate(optimizer) <= whole.optimizer.lr * (1 + 1e-9)
+        assert 0 < learning_rate(optimizer) <= rate_of(whole.optimizer) * (1 + 1e-9)
         optimizer.step()
         if schedule is not None:
             schedule.scheduler.step(*([1.0] if name == "plateau" else []))  # type: ignore[arg-type]
