@@ -1,6 +1,10 @@
 """A comparison from overrides to verdict: run in processes, tracked under one run, gone on with, honest about noise."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,3 +92,34 @@ def test_the_command_line_shows_table_and_sentences(root: Path, cli: Callable[..
     assert done.code == 0, done.err
     assert "val/loss at the best epoch" in done.out
     assert connect(str(root)).get_experiment_by_name("iris") is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_stopped_comparison_goes_on_with_the_same_command(root: Path, number: signal.Signals, code: int) -> None:
+    epochs = ["trainer.max_epochs=40", "trainer.patience=null", "model.hidden=[64]", "data=digits"]
+    command = [sys.executable, "-m", "pipeline", "compare", *SHORT, *epochs, "vary.optimizer=[sgd,adam,rmsprop]"]
+    stopped = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(children(root)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stopped.send_signal(number)
+    assert stopped.wait(60) == code
+    kept = children(root)
+    assert 2 <= len(kept) < 6
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kept)} of 6 runs done before" in done.stderr
+    assert len(children(root)) == 6
+    client = connect(str(root))
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+    finished = [run for run in runs if run.data.tags.get("kind") == "comparison-run" and run.info.status == "FINISHED"]
+    assert len({(run.data.tags["label"], run.data.params["seed"]) for run in finished}) == 6
+
+
+def children(root: Path) -> set[Path]:
+    """Files of the finished children."""
+    return set(root.glob("comparisons/*/*/*.json"))

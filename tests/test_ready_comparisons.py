@@ -59,6 +59,7 @@ def test_initialisation(pool: Pool) -> None:
     found = means(of("initialisation", pool, "seeds=3"))
     assert max(found[label] for label in ("zeros + tanh", "ones + tanh", "deviation 3 + sigmoid")) < 0.5
     assert min(found["Kaiming + ReLU"], found["Xavier + tanh"]) > 0.9
+    assert found["same + batch norm"] > 0.9 > 0.5 > found["deviation 0.05 + ReLU"]
 
 
 @pytest.mark.slow
