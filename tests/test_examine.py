@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 from mlflow import MlflowClient
 
 from pipeline.config import Config
@@ -63,6 +66,15 @@ def test_a_run_that_diverges_says_why_and_is_tagged(client: MlflowClient) -> Non
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
     assert "lr_too_high" in run.data.tags["findings"]
+
+
+def test_a_run_stopped_in_its_first_epoch_is_told_nothing() -> None:
+    class Stop(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = train(quick("data=digits"), [Stop()])
+    assert (result.status, result.n_epochs, result.findings) == ("KILLED", 0, ())
 
 
 def test_switched_off_it_leaves_nothing(client: MlflowClient) -> None:

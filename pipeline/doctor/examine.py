@@ -33,9 +33,8 @@ class Doctor:
 
     def __init__(self, asked: Asked, module: TableModule, data: TableDataModule, tracker: Tracker) -> None:
         self._module, self._data, self._tracker = module, data, tracker
-        self._probe = Probe(data.val, self._note)
-        self._is_on = asked.name == "on"
-        self.callbacks: list[pl.Callback] = [self._probe] if self._is_on else []
+        self._probe = Probe(data.val, self._note)  # measures nothing where it does not go along
+        self.callbacks: list[pl.Callback] = [self._probe] if asked.name == "on" else []
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -43,7 +42,7 @@ class Doctor:
         try:
             yield
         except TrainingError as error:
-            if not self._is_on or not self._probe.measures:
+            if not self._probe.measures:
                 raise
             findings = findings_of(gather(self._module, self._data, self._probe, (), diverged=True))
             self._record(findings)
@@ -51,8 +50,8 @@ class Doctor:
             raise TrainingError(f"{error}{told}") from error
 
     def conclude(self, history: Sequence[Mapping[str, float]], evaluation: Evaluation) -> tuple[str, ...]:
-        """What is wrong with the run, a line each, which is also tracked."""
-        if not self._is_on or not self._probe.measures:
+        """What is wrong with the run, a line each, which is also tracked; nothing of one without a whole epoch."""
+        if not history or not self._probe.measures:
             return ()
         findings = findings_of(gather(self._module, self._data, self._probe, history, evaluation))
         self._record(findings)

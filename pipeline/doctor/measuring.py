@@ -152,7 +152,7 @@ def layers_of(network: nn.Module) -> list[tuple[str, nn.Linear, nn.Module | None
             found.append((module, None))
         elif isinstance(module, ACTIVATED) and found and found[-1][1] is None:
             found[-1] = (found[-1][0], module)
-    names = [*(f"layer {number}" for number in range(1, len(found))), "output"]
+    names = [f"layer {number}" for number in range(1, len(found))] + ["output"] * bool(found)
     return [(name, linear, activation) for name, (linear, activation) in zip(names, found, strict=True)]
 
 
