@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import NullPool
 
 from pipeline.studies.plan import make_plan
-from pipeline.studies.storage import finished, open_storage
+from pipeline.studies.storage import MAX_RETRIES, finished, open_storage, retried
 from pipeline.tracking import connect
 
 N_KILLS, N_TRIALS = 20, 40
@@ -83,8 +83,9 @@ def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(root: Path
     trials = optuna.load_study(study_name="killed", storage=open_storage(plan.config, "killed")).get_trials()
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert all(trial.state.is_finished() for trial in trials)
-    counted = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    counted = finished(trials)
     assert len(counted) == N_TRIALS
+    assert all(trial.state.name == "COMPLETE" or len(retried(trial)) == MAX_RETRIES for trial in counted)
     client = connect(str(root))
     experiment = client.get_experiment_by_name("iris")
     assert experiment is not None

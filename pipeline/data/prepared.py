@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,11 @@ def _make(config: Config, digest: str) -> cache.Entry:
     splits = split_table(table, config.data)
     preprocessor = Preprocessor(config.preprocess)
     sample: dict[str, np.ndarray] = {}
+    reading = Lock()  # one column is read at a time, the one before it prepared meanwhile: reading holds it twice
 
     def take(name: str, rows: np.ndarray) -> pd.Series:
-        column, n_test = columns.take(name, rows), len(splits.test)
+        with reading:
+            column, n_test = columns.take(name, rows), len(splits.test)
         sample[name] = raw_values(column.iloc[len(rows) - n_test + sampled(n_test)])
         return column
 

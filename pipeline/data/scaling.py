@@ -101,7 +101,7 @@ def median(x: np.ndarray) -> float:
 
 def unit_of(x: np.ndarray) -> float:
     """The power of two, by which division is exact, that brings the largest of x to [1, 2): no statistic overflows."""
-    return float(np.ldexp(1.0, np.frexp(np.abs(x).max())[1] - 1))
+    return float(np.ldexp(1.0, np.frexp(max(x.max(), -x.min()))[1] - 1))
 
 
 def _inverse(width: float, unit: float) -> float:
