@@ -155,7 +155,9 @@ def _open_parquet(file: Path) -> Opened:
     texts = {field.name for field in schema if _is_text(field.type)}
 
     def take(name: str) -> pd.Series:  # with a reader of its own: threads take columns at the same time
-        source = parquet.ParquetFile(file, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=texts & {name})
+        source = parquet.ParquetFile(
+            file, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=texts & {name}
+        )
         column = source.read(columns=[name], use_threads=False).column(name)
         return _as_pandas(column, is_text=name in texts)
 
