@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.config import Config, Monitor, Name, Number, Section, Whole
+from pipeline.config import Config, Monitor
+from pipeline.sections import Name, Number, Section, Whole
 
 Curve = Literal[Monitor, "train/loss", "train/lr"]
 

@@ -5,30 +5,10 @@ The values live in `conf/`; here stand type, range, unit and meaning of each. No
 
 from typing import Annotated, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import Field, model_validator
 
-Whole = Annotated[int, Strict()]  # strict: true is not read as 1
-Number = Annotated[float, Strict()]
-Name = Annotated[str, Field(min_length=1)]
-Names = tuple[Name, ...]
-Target = Name | Annotated[Names, Field(min_length=1)]
-Rate = Annotated[Number, Field(gt=0)]
-Decay = Annotated[Number, Field(ge=0, description="weight decay (L2 penalty); biases and norms are left out")]
-LearningRate = Annotated[
-    Annotated[Number, Field(gt=0)] | Literal["auto"],
-    Field(description="learning rate; auto: found by a range test of at most 100 steps (Smith 2017)"),
-]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Probability = Annotated[Number, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the config that refuses fields it does not know.
-
-    What a validator raises begins with the field's name; `compose.validate` puts the section's before it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+from pipeline.model_config import Model
+from pipeline.sections import Decay, Fraction, LearningRate, Name, Names, Number, Rate, Section, Target, Whole
 
 
 # ---------------------------------------------------------------- data
@@ -175,60 +155,6 @@ class Preprocess(Section):
     )
 
 
-# ---------------------------------------------------------------- model
-Activation = Literal[
-    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "identity"
-]  # fmt: skip
-Init = Literal[
-    "auto", "default", "zeros", "ones", "uniform", "normal",
-    "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal",
-]  # fmt: skip
-
-
-class Mlp(Section):
-    """Fully connected network: per hidden layer linear, batch norm, activation, dropout."""
-
-    name: Literal["mlp"]
-    hidden: tuple[Annotated[Whole, Field(ge=1, le=65536)], ...] = Field(
-        description="units of each hidden layer; [] is a linear model"
-    )
-    activation: Activation | tuple[Activation, ...] = Field(
-        description="one for all hidden layers, or a list of one each"
-    )
-    init: Init | tuple[Init, ...] = Field(
-        description="initial weights, one for all layers or a list of one each with the output layer last; "
-        "auto: Kaiming for the ReLU family, Xavier for sigmoid and tanh; default: torch's own; uniform: ±1/√d"
-    )
-    init_std: Rate | None = Field(description="standard deviation of init=normal; null: 0.05")
-    dropout: Probability | tuple[Probability, ...] = Field(
-        description="share of units dropped in training (inverted dropout), one for all hidden layers or a list"
-    )
-    batch_norm: bool | tuple[bool, ...] = Field(
-        description="batch normalisation before the activation, one for all hidden layers or a list"
-    )
-    d_embedding: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
-        description="width of an embedded categorical column; null: 1.6 · levels^0.56, at most 50 (fastai's rule)"
-    )
-
-    @model_validator(mode="after")
-    def _lists_match_layers(self) -> Self:
-        n_hidden = len(self.hidden)
-        for field, n_layers in (("activation", 0), ("init", 1), ("dropout", 0), ("batch_norm", 0)):
-            value = getattr(self, field)
-            if isinstance(value, tuple) and len(value) != n_hidden + n_layers:
-                layers = "one a hidden layer" + (" and one for the output layer" if n_layers else "")
-                raise ValueError(
-                    f"{field}: must be one value or a list of {n_hidden + n_layers} ({layers}), got {len(value)}"
-                )
-        inits = (self.init,) if isinstance(self.init, str) else self.init
-        if self.init_std is not None and "normal" not in inits:
-            raise ValueError(f"init_std: applies to model.init=normal only, got {','.join(inits)}")
-        return self
-
-
-Model = Mlp  # becomes a union over `name` with the second network
-
-
 # ---------------------------------------------------------------- loss
 Smoothing = Annotated[
     Number,
@@ -249,6 +175,12 @@ class AutoLoss(Section):
     name: Literal["auto"]
     label_smoothing: Smoothing
     class_weight: ClassWeight
+
+
+class Smoothed(AutoLoss):
+    """As auto; labels are smoothed where there are classes (RealMLP's recipe)."""
+
+    name: Literal["smoothed"]  # type: ignore[assignment]  # a choice of its own
 
 
 class CrossEntropy(Section):
@@ -298,7 +230,7 @@ class Huber(Section):
 
 
 Loss = Annotated[
-    AutoLoss | CrossEntropy | Bce | Mae | Mse | SmoothL1 | Huber,
+    AutoLoss | Smoothed | CrossEntropy | Bce | Mae | Mse | SmoothL1 | Huber,
     Field(discriminator="name"),
 ]
 
@@ -437,6 +369,13 @@ class Cosine(WarmUp):
     eta_min: Annotated[Number, Field(ge=0)] = Field(description="learning rate at the end")
 
 
+class CosLog(WarmUp):
+    """The rate rises from 0 and falls again n_cycles times, each time twice as long (RealMLP's coslog4)."""
+
+    name: Literal["coslog"]
+    n_cycles: Annotated[Whole, Field(ge=1, le=16)] = Field(description="times that the rate goes up and down")
+
+
 class OneCycle(Section):
     """The rate rises from lr / div_factor to lr and falls to next to nothing, step by step (Smith 2018)."""
 
@@ -456,7 +395,7 @@ class Plateau(WarmUp):
 
 
 Scheduler = Annotated[
-    NoScheduler | StepSchedule | MultiStep | Exponential | Cosine | OneCycle | Plateau,
+    NoScheduler | StepSchedule | MultiStep | Exponential | Cosine | CosLog | OneCycle | Plateau,
     Field(discriminator="name"),
 ]
 
@@ -477,6 +416,10 @@ class Trainer(Section):
     )
     monitor: Monitor = Field(description="validation metric that picks the best weights and stops early")
     batch_size: Annotated[Whole, Field(ge=2, lt=2**31)] = Field(description="rows a step (a process)")
+    regularization_schedule: Literal["constant", "flat_cos"] = Field(
+        description="strength of dropout and weight decay; flat_cos: full for half of max_epochs, then along half a "
+        "cosine to nothing (RealMLP)"
+    )
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = Field(description="Lightning's accelerator")
     devices: (
         Annotated[Whole, Field(ge=1)]

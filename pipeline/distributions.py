@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from pipeline.config import Number, Whole
 from pipeline.mistakes import shown
+from pipeline.sections import Number, Whole
 
 Scalar = bool | int | float | str | None
 Value = Any  # what a config path may hold: a scalar or a list of them

@@ -13,9 +13,9 @@ from pipeline.types import Features, Task
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # outputs (B, K, C), targets (B,) codes or (B, T) -> ()
 FITTING: dict[Task, tuple[str, ...]] = {
-    "binary": ("auto", "bce", "cross_entropy"),
-    "multiclass": ("auto", "cross_entropy"),
-    "regression": ("auto", "huber", "mae", "mse", "smooth_l1"),
+    "binary": ("auto", "bce", "cross_entropy", "smoothed"),
+    "multiclass": ("auto", "cross_entropy", "smoothed"),
+    "regression": ("auto", "huber", "mae", "mse", "smooth_l1", "smoothed"),
 }
 UNIT_POWERS = {
     "mse": 2,
@@ -89,6 +89,7 @@ def _auto(config: AutoLoss, features: Features, weight: Tensor | None) -> LossFu
 
 LOSSES: dict[str, Callable[[Any, Features, Tensor | None], LossFunction]] = {
     "auto": _auto,
+    "smoothed": _auto,
     "cross_entropy": _cross_entropy,
     "bce": _bce,
     "mae": _regression(F.l1_loss),
@@ -115,7 +116,7 @@ def loss_unit(config: Loss, features: Features, target_scale: float) -> float:
     """
     if features.task != "regression" or features.n_outputs > 1:
         return 1.0
-    name = AUTO["regression"] if config.name == "auto" else config.name
+    name = AUTO["regression"] if isinstance(config, AutoLoss) else config.name
     return float(target_scale ** UNIT_POWERS[name])
 
 
@@ -126,7 +127,7 @@ def check_loss(config: Loss, features: Features) -> None:
         raise ConfigError(f"loss: bce needs two classes, the target has {features.n_outputs}; use loss=cross_entropy")
     if chosen not in FITTING[task]:
         raise ConfigError(f"loss: {chosen} does not fit {task}; choices: {', '.join(FITTING[task])}")
-    if isinstance(config, AutoLoss) and task == "regression":
+    if config.name == "auto" and task == "regression":
         for field, neutral in (("label_smoothing", 0), ("class_weight", "none")):
             if getattr(config, field) != neutral:
                 raise ConfigError(f"loss.{field}: applies to classification, and the task is regression")

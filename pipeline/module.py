@@ -12,7 +12,15 @@ from pipeline.config import Config
 from pipeline.data.datamodule import Batch, Block, batches, epoch_seed
 from pipeline.errors import TrainingError
 from pipeline.losses import LossFunction
-from pipeline.optim import Span, build_optimizer, build_schedule, learning_rate, rate_of, warmup_factor
+from pipeline.optim import (
+    Span,
+    build_optimizer,
+    build_schedule,
+    learning_rate,
+    rate_of,
+    regularization_strength,
+    warmup_factor,
+)
 from pipeline.types import Arrays, Task
 
 Score = Callable[[Tensor], Mapping[str, float]]  # outputs (N, K, C) on the validation rows -> metrics
@@ -48,11 +56,13 @@ class TableModule(pl.LightningModule):
         self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
         self.losses: list[Tensor] = []
         self._rows: list[int] = []
+        self._dropouts = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
 
     # ------------------------------------------------------------ optimizer and schedule
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]  # Lightning's own type has no dict[str, Any]
         """The optimizer, and the schedule that `_step` and the end of an epoch move on."""
         self._optimizer = build_optimizer(self.config.optimizer, self.network)
+        self._decays = [group["weight_decay"] for group in self._optimizer.param_groups]
         self._schedule = build_schedule(self.config.scheduler, self._optimizer, self.span)
         configured: dict[str, Any] = {"optimizer": self._optimizer}
         if self._schedule is not None:
@@ -74,12 +84,20 @@ class TableModule(pl.LightningModule):
         return outputs.to(self.dtype)
 
     def on_train_epoch_start(self) -> None:
-        """Seed what the epoch draws (dropout)."""
+        """Seed what the epoch draws (dropout), and set how strongly it regularizes."""
+        self._regularize(self.current_epoch / self.span.max_epochs)
         seed = epoch_seed(self.config.seed, self.current_epoch, 1 + self.global_rank)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack trace for each absent accelerator
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
         self.losses, self._rows = [], []
+
+    def _regularize(self, progress: float) -> None:
+        strength = regularization_strength(self.config.trainer.regularization_schedule, progress)
+        for dropout, p in self._dropouts:
+            dropout.p = strength * p
+        for group, decay in zip(self._optimizer.param_groups, self._decays, strict=True):
+            group["weight_decay"] = strength * decay
 
     def training_step(self, block: Block, _: int) -> None:
         """Step through the mini-batches of a block."""

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, cos, log2, pi
 from typing import Any, Literal
 
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-from pipeline.config import AdaGrad, Adam, AdamW, Momentum, RmsProp, Scheduler, Section, Sgd
+from pipeline.config import AdaGrad, Adam, AdamW, Momentum, RmsProp, Scheduler, Sgd
 from pipeline.config import Optimizer as OptimizerConfig
+from pipeline.groups import groups_of
+from pipeline.sections import Section
 
 Groups = list[dict[str, Any]]
 
@@ -53,12 +55,20 @@ OPTIMIZERS: dict[str, Callable[[Groups, Any], optim.Optimizer]] = {
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> optim.Optimizer:
-    """The optimizer that `config` asks for; weight decay acts on weight matrices, not on biases and norms."""
-    groups: dict[float, list[nn.Parameter]] = {}  # by decay: one group, so one fused call, where nothing decays
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            groups.setdefault(config.weight_decay if parameter.ndim >= 2 else 0.0, []).append(parameter)
-    return OPTIMIZERS[config.name]([{"params": p, "weight_decay": decay} for decay, p in groups.items()], config)
+    """The optimizer that `config` asks for; the network says which weights decay, and at which share of the rate.
+
+    That share is each parameter group's `lr_factor`.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # as few as can be: each is a fused call
+    for parameters, lr_factor, decays in groups_of(network):
+        groups.setdefault((lr_factor, config.weight_decay if decays else 0.0), []).extend(parameters)
+    return OPTIMIZERS[config.name](
+        [
+            {"params": parameters, "lr": rate_of(config) * lr_factor, "lr_factor": lr_factor, "weight_decay": decay}
+            for (lr_factor, decay), parameters in groups.items()
+        ],
+        config,
+    )
 
 
 # ---------------------------------------------------------------- schedules
@@ -97,6 +107,16 @@ def _cosine(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
     return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=config.eta_min), "step")
 
 
+def _coslog(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
+    """Holzmüller et al. 2024, eq. 1: ½ (1 − cos(2π log2(1 + (2^n − 1) t))), t in the middle of a step."""
+    steps, last = span.max_epochs * span.steps_per_epoch, 2**config.n_cycles - 1
+
+    def share(step: int) -> float:
+        return (1 - cos(2 * pi * log2(1 + last * (step + 0.5) / steps))) / 2
+
+    return Schedule(lr_scheduler.LambdaLR(optimizer, share), "step")
+
+
 def _one_cycle(optimizer: optim.Optimizer, config: Any, span: Span) -> Schedule:
     return Schedule(
         lr_scheduler.OneCycleLR(
@@ -123,6 +143,7 @@ SCHEDULERS: dict[str, Callable[[optim.Optimizer, Any, Span], Schedule | None]] =
     "multi_step": _epoch(lr_scheduler.MultiStepLR, "milestones", "gamma"),
     "exponential": _epoch(lr_scheduler.ExponentialLR, "gamma"),
     "cosine": _cosine,
+    "coslog": _coslog,
     "one_cycle": _one_cycle,
     "plateau": _plateau,
 }
@@ -139,5 +160,11 @@ def warmup_factor(step: int, n_steps: int) -> float:
 
 
 def learning_rate(optimizer: optim.Optimizer) -> float:
-    """The schedule's rate for the next step (every group has the same)."""
-    return float(optimizer.param_groups[0]["lr"])
+    """The schedule's rate for the next step, before a group's own factor."""
+    first = optimizer.param_groups[0]
+    return float(first["lr"] / first["lr_factor"])
+
+
+def regularization_strength(kind: str, progress: float) -> float:
+    """The share of dropout and weight decay in force when a share `progress` of all epochs is over."""
+    return 1.0 if kind == "constant" or progress <= 0.5 else (1 + cos(2 * pi * (progress - 0.5))) / 2

@@ -10,9 +10,10 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
-from pipeline.config import Config, Section, choices_of
+from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
 from pipeline.mistakes import Whole, shown
+from pipeline.sections import Section
 from pipeline.study_config import StudyConfig
 
 WIDTH = 100

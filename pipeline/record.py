@@ -128,7 +128,7 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
         f"| {labels[name].label} | {shown(value)} | {shown(low)} to {shown(high)} |"
         for name, (value, low, high) in result.test.items()
     ]
-    asked = f"{config.model.name} {list(config.model.hidden)}, {config.optimizer.name} at {rate_of(config.optimizer):g}"
+    asked = f"{config.model.name} {config.model.shape}, {config.optimizer.name} at {rate_of(config.optimizer):g}"
     head = f"{asked}, seed {config.seed}: best epoch {result.best_epoch} of {result.n_epochs}."
     trusted = trust_line(config.predict.coverage, result.trust)
     return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows, "", trusted])

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Config, Monitor, Name, Number, Section, Whole
+from pipeline.config import Config, Monitor
+from pipeline.sections import Name, Number, Section, Whole
 
 Count = Annotated[Whole, Field(ge=1)]
 Objective = Literal[Monitor, "n_params", "seconds"]

@@ -25,7 +25,9 @@ from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.tracking import Tracker, checkpoint_file, start_run
-from pipeline.types import Result
+from pipeline.types import Arrays, Result
+
+INIT_ROWS = 2048  # about so many training rows are what initial weights may be fitted to
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     with clock.part("data"):
         data = _load(config, prepared)
     torch.manual_seed(config.seed)
-    network = build_network(config.model, data.features)
+    network = build_network(config.model, data.features, _some_rows(data.train))
     threads = choose_threads(config.trainer.threads, count_parameters(network) * config.trainer.batch_size)
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
@@ -146,6 +148,12 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
         config, ranged = resolved(config, data, network)
     data.config = config
     return Built(config, data, trainer, build_module(config, data, network, trainer.world_size), threads, ranged)
+
+
+def _some_rows(train: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
+    """num and cat of training rows from all over the table, for initial weights."""
+    some = slice(None, None, max(1, len(train.num) // INIT_ROWS))
+    return torch.from_numpy(train.num[some]), torch.from_numpy(train.cat[some])
 
 
 def _load(config: Config, prepared: Prepared | None) -> TableDataModule:

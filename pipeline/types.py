@@ -58,6 +58,8 @@ class Features:
     cardinalities: tuple[int, ...]  # levels of each embedded categorical column; code 0 is rare or unseen
     n_outputs: int  # 1 logit for binary, a logit a class for multiclass, a value a target for regression
     class_counts: tuple[int, ...] = ()  # training rows of each class; empty for regression
+    edges: tuple[tuple[float, ...], ...] = ()  # quantiles, rising, of each continuous column: the first of `n_num`
+    target_range: tuple[tuple[float, float], ...] = ()  # of each target in the training rows; empty for classes
 
 
 class Arrays(NamedTuple):

@@ -61,8 +61,9 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def quick(*overrides: str) -> Config:
     """A config for a short, untracked run on iris; `overrides` win."""
-    short = ["data=iris", "tracking=none", "trainer.max_epochs=2", "model.hidden=[8]"]
-    return load_config([*short, *overrides])
+    short = ["data=iris", "tracking=none", "trainer.max_epochs=2"]
+    small = [] if any(text.startswith("model=") for text in overrides) else ["model.hidden=[8]"]
+    return load_config([*short, *small, *overrides])
 
 
 def mixed_frame(n_rows: int = 200, seed: int = 0) -> pd.DataFrame:

@@ -114,7 +114,7 @@ USAGE = "Try `pipeline --help`"
             "leave it out, or start a new run"),
         (["train", "--resume", "abc", "--config-dir", "."], "--resume: goes on with the run's own settings, "
             "got --config-dir; leave it out, or start a new run"),
-        ([*IRIS, "loss=mse"], "loss: mse does not fit multiclass; choices: auto, cross_entropy"),
+        ([*IRIS, "loss=mse"], "loss: mse does not fit multiclass; choices: auto, cross_entropy, smoothed"),
         ([*IRIS, "loss=bce"], "loss: bce needs two classes, the target has 3; use loss=cross_entropy"),
         ([*IRIS, "data=diabetes", "loss.class_weight=balanced"],
             "loss.class_weight: applies to classification, and the task is regression"),
@@ -178,7 +178,7 @@ def changed(column: str, row: int, value: object) -> pd.DataFrame:
         (frame(), ["data.target=[x,y]"], "column 'y': 60 of 60 values are not numbers, first is 'no' in row 1"),
         (frame(), ["data.target=[x,z]", "data.task=classification"],
          "data.target: several targets mean regression, got data.task=classification with ['x', 'z']"),
-        (frame(), ["loss=mae"], "loss: mae does not fit binary; choices: auto, bce, cross_entropy"),
+        (frame(), ["loss=mae"], "loss: mae does not fit binary; choices: auto, bce, cross_entropy, smoothed"),
         (frame().rename(columns={"x": "a\nb"}), ["data.drop=[ab]"],
          "column 'ab': not in the table; did you mean 'a b'?"),
     ],

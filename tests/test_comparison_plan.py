@@ -28,7 +28,7 @@ def test_a_label_says_what_a_value_is_of_where_it_does_not_speak_for_itself() ->
 def test_cases_are_labels_for_overrides_that_belong_together() -> None:
     large = "vary.cases.large=['model.hidden=[64]','optimizer.lr=0.1']"
     plan = make_plan([IRIS, "vary.cases.small=['model.hidden=[4]']", large])
-    assert {label: case.model.hidden for label, case in plan.cases.items()} == {"small": (4,), "large": (64,)}
+    assert {label: case.model.shape for label, case in plan.cases.items()} == {"small": "[4]", "large": "[64]"}
     assert plan.cases["large"].optimizer.lr == 0.1
 
 

@@ -14,15 +14,17 @@ from pydantic import ValidationError
 
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.compose import compose_values, conf_dir, list_groups, load_config, to_yaml, validate
-from pipeline.config import Activation, Config, Init, Monitor, Section, choices_of
+from pipeline.config import Config, Monitor, choices_of
 from pipeline.data.sources import SOURCES
 from pipeline.errors import ConfigError
 from pipeline.losses import LOSSES
 from pipeline.metrics import CLASSIFICATION, REGRESSION
+from pipeline.model_config import Activation, Init
 from pipeline.networks import NETWORKS
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
 from pipeline.optim import OPTIMIZERS, SCHEDULERS
+from pipeline.sections import Section
 from pipeline.space import nearest
 from pipeline.studies.plan import make_plan, value_at
 from pipeline.study_config import StudyConfig

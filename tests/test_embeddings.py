@@ -21,7 +21,7 @@ def test_code_zero_starts_as_the_zero_vector_and_others_with_length_about_one() 
 def test_columns_stand_side_by_side_each_from_its_own_table() -> None:
     embeddings = CategoryEmbeddings((3, 12), None)
     first, second = embedding_width(3), embedding_width(12)
-    assert embeddings.width == first + second
+    assert embeddings.widths == [first, second]
     out = embeddings(torch.tensor([[1, 11], [1, 4]]))
     assert out.shape == (2, first + second)
     assert torch.equal(out[0, :first], out[1, :first])

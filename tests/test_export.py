@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from pipeline.bundle import MISSING, Bundle, Predictions, Schema, bundle_files
 from pipeline.calibration import Calibration, prediction_sets
 from pipeline.compose import list_groups, load_config
-from pipeline.config import Model
 from pipeline.data.preprocess import Preprocessor
 from pipeline.data.raw import raw_values
 from pipeline.errors import DataError
 from pipeline.export import export_model
+from pipeline.model_config import Model
 from pipeline.module import predictions, run_network
 from pipeline.networks import NETWORKS, build_network
 from pipeline.networks.activations import ACTIVATIONS

@@ -134,12 +134,12 @@ def test_extreme_logits_stay_finite(logit: float) -> None:
 @pytest.mark.parametrize(
     ("config", "features", "message"),
     [
-        (Mse(name="mse"), BINARY, "loss: mse does not fit binary; choices: auto, bce, cross_entropy"),
-        (Mae(name="mae"), MULTICLASS, "loss: mae does not fit multiclass; choices: auto, cross_entropy"),
+        (Mse(name="mse"), BINARY, "loss: mse does not fit binary; choices: auto, bce, cross_entropy, smoothed"),
+        (Mae(name="mae"), MULTICLASS, "loss: mae does not fit multiclass; choices: auto, cross_entropy, smoothed"),
         (
             classes(CrossEntropy),
             REGRESSION,
-            "loss: cross_entropy does not fit regression; choices: auto, huber, mae, mse, smooth_l1",
+            "loss: cross_entropy does not fit regression; choices: auto, huber, mae, mse, smooth_l1, smoothed",
         ),
         (
             classes(Bce),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Mlp
+from pipeline.model_config import Mlp
 from pipeline.networks import count_parameters
 from pipeline.networks.mlp import MLP, BatchNorm
 from pipeline.types import Features
@@ -22,6 +22,13 @@ PLAIN: dict[str, Any] = {
     "dropout": 0.0,
     "batch_norm": False,
     "d_embedding": None,
+    "num_embedding": "none",
+    "d_num_embedding": None,
+    "frequency_scale": None,
+    "parametric_activation": False,
+    "input_scale": False,
+    "parametrization": "standard",
+    "clamp_output": False,
 }
 
 

@@ -1,5 +1,6 @@
 """The training module: steps, schedule, numbers of an epoch, and what does not change them."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from scipy.special import expit, softmax
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.clock import Clock
 from pipeline.config import Config
@@ -23,6 +24,7 @@ from pipeline.metrics import compute_metrics
 from pipeline.module import TableModule, predictions, run_network
 from pipeline.networks import build_network
 from pipeline.optim import Span
+from pipeline.train import try_out
 from tests.conftest import quick
 
 PLAIN = ("model.dropout=0", "model.batch_norm=false")
@@ -179,6 +181,22 @@ def test_clipping_bounds_the_norm_or_each_value() -> None:
     assert norm.norms == pytest.approx([0.2] * len(norm.norms), rel=1e-3)
     value = fit(quick("trainer.gradient_clip_val=0.02", "trainer.gradient_clip_algorithm=value")).watch
     assert value.largest == pytest.approx([0.02] * len(value.largest))
+
+
+def test_dropout_and_weight_decay_fall_in_the_second_half_where_asked_for() -> None:
+    settings = ["trainer.max_epochs=8", "model.dropout=0.4", "optimizer=adamw", "optimizer.weight_decay=0.1"]
+    seen: list[tuple[float, float]] = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+            (share,) = (layer.p for layer in pl_module.modules() if isinstance(layer, nn.Dropout))
+            decays = {group["weight_decay"] for group in trainer.optimizers[0].param_groups}
+            seen.append((share, max(decays)))
+
+    try_out(quick(*settings, "trainer.regularization_schedule=flat_cos"), [Watch()])
+    strength = [1, 1, 1, 1, 1, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2]
+    assert [share for share, _ in seen] == pytest.approx([0.4 * value for value in strength])
+    assert [decay for _, decay in seen] == pytest.approx([0.1 * value for value in strength])
 
 
 def test_step_count_makes_a_round_trip() -> None:

@@ -14,6 +14,7 @@ from pipeline.config import (
     Adam,
     AdamW,
     Cosine,
+    CosLog,
     Exponential,
     Momentum,
     MultiStep,
@@ -26,7 +27,15 @@ from pipeline.config import (
     Sgd,
     StepSchedule,
 )
-from pipeline.optim import Schedule, Span, build_optimizer, build_schedule, learning_rate, warmup_factor
+from pipeline.optim import (
+    Schedule,
+    Span,
+    build_optimizer,
+    build_schedule,
+    learning_rate,
+    regularization_strength,
+    warmup_factor,
+)
 
 LR, EPS = 0.1, 1e-3
 N_STEPS = 6
@@ -186,7 +195,7 @@ EPOCH_STEPS = 4  # of SPAN: three pairs of mini-batches and one alone
 
 
 def make_optimizer() -> optim.Optimizer:
-    return optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
+    return optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr_factor": 1.0}], lr=LR)
 
 
 def walked(optimizer: optim.Optimizer, scheduler: lr_scheduler.LRScheduler, n: int) -> list[float]:
@@ -266,6 +275,21 @@ def test_one_cycle_rises_to_lr_and_falls_to_next_to_nothing_step_by_step() -> No
         n,
     )
     assert found == pytest.approx(theirs, rel=1e-9)
+
+
+def test_coslog_rises_and_falls_in_cycles_each_twice_as_long() -> None:
+    span = Span(max_epochs=150, batches_per_epoch=10, accumulate=1, higher_is_better=False)
+    found = np.array(rates(CosLog(name="coslog", n_cycles=4, warmup_epochs=0), "step", 1500, span)) / LR
+    t = (np.arange(1500) + 0.5) / 1500
+    np.testing.assert_allclose(found, (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))) / 2, atol=1e-9)
+    lows = [step for step in range(1, 1499) if found[step] < min(found[step - 1], found[step + 1])]
+    assert lows == pytest.approx([100, 300, 700], abs=1)
+    assert max(found[0], found[-1]) < 1e-3
+
+
+@pytest.mark.parametrize(("kind", "at_end"), [("constant", [1, 1, 1, 1, 1]), ("flat_cos", [1, 1, 1, 0.5, 0])])
+def test_regularization_keeps_its_strength_or_falls_in_the_second_half(kind: str, at_end: list[float]) -> None:
+    assert [regularization_strength(kind, share) for share in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx(at_end)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from pipeline.options import describe_group, describe_groups
 SECTIONS = [group for group in Config.model_fields if group != "seed"]
 
 
+READY = {"nesterov": "momentum"} | dict.fromkeys(("realmlp", "tabm", "ft_transformer"), "adamw")  # settings of others
+
+
 @cache
 def described(group: str) -> str:
     return describe_group(group)
@@ -27,7 +30,7 @@ def test_every_field_of_every_choice_appears_with_meaning_range_and_default(grou
     entries = dict(zip(list_groups()[group], described(group).split("\n\n"), strict=True))
     for choice, entry in entries.items():
         kinds = choices_of(group)
-        kind = kinds.get("momentum" if choice == "nesterov" else choice) or kinds[group]
+        kind = kinds.get(choice) or kinds.get(READY.get(choice, "")) or kinds[group]
         assert entry.startswith(f"{group}={choice}\n")
         assert squeezed(kind.__doc__ or "") in squeezed(entry)
         lines = entry.splitlines()
@@ -67,7 +70,9 @@ def test_groups_are_listed_with_their_default_marked() -> None:
         line = next(line for line in lines if line.startswith(f"{group} "))
         assert [word.rstrip("*") for word in line.split()[1:]] == choices
         assert line.count("*") == (group not in GLOBAL)
-    assert "optimizer    adagrad  adam*  adamw  momentum  nesterov  rmsprop  sgd" in lines
+    assert (
+        "optimizer    adagrad  adam*  adamw  ft_transformer  momentum  nesterov  realmlp  rmsprop  sgd  tabm" in lines
+    )
     assert "preprocess   none  quantile  robust  standard*" in lines
     assert lines[-1] == "seed=0       seed of weights, shuffling and dropout (whole number ≥ 0, < 4294967296)"
 
@@ -92,7 +97,7 @@ def test_own_choices_are_listed_too(tmp_path: Path) -> None:
         (tmp_path / group).mkdir()
     (tmp_path / "optimizer" / "mine.yaml").write_text("defaults: [adam]\nlr: 0.0125\n")
     (tmp_path / "experiment" / "big.yaml").write_text("model: {hidden: [512]}\n")
-    assert "adamw  mine  momentum" in describe_groups(tmp_path)
+    assert "ft_transformer  mine  momentum" in describe_groups(tmp_path)
     optimizers = describe_group("optimizer", tmp_path)
     assert "optimizer=mine\n  Adam (Kingma" in optimizers
     assert "optimizer.lr=0.0125 " in optimizers

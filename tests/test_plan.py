@@ -55,7 +55,7 @@ def test_a_trial_that_chooses_a_group_drops_what_was_set_of_the_other_choice() -
 
 def test_a_trial_that_only_sets_a_value_keeps_the_base_config() -> None:
     config = plan("optimizer=sgd", "model.hidden=[7]", LR).trial_config({"optimizer.lr": 0.25})
-    assert (config.optimizer.name, config.optimizer.lr, config.model.hidden) == ("sgd", 0.25, (7,))
+    assert (config.optimizer.name, config.optimizer.lr, config.model.shape) == ("sgd", 0.25, "[7]")
 
 
 def test_how_long_and_where_a_study_runs_may_change_and_nothing_else() -> None:

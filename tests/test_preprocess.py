@@ -508,6 +508,24 @@ def test_transform_before_fit_is_refused() -> None:
         Preprocessor(config()).transform(features())
 
 
+def test_continuous_columns_have_the_quantiles_of_their_training_values_as_edges() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"flag": rng.integers(0, 2, 900), "x": rng.normal(size=900), "c": rng.choice(list("ab"), 900)})
+    frame.loc[700:, "x"] = 1e6  # no training row
+    table = table_of(frame)
+    preprocessor = fitted_to(table, np.arange(700), config())
+    num = rows_of(preprocessor, table, np.arange(700)).num
+    flag, x = preprocessor.features_.edges
+    assert flag == pytest.approx(sorted(set(num[:, 0].tolist())))
+    assert x == pytest.approx(np.quantile(num[:, 1], np.linspace(0, 1, 49)), abs=1e-6)
+
+
+def test_a_column_whose_sampled_values_are_one_has_two_edges_all_the_same() -> None:
+    frame = pd.DataFrame({"x": np.where(np.arange(50_000) == 1, 1.0, 0.0)})
+    ((first, last),) = fitted_to(table_of(frame), np.arange(50_000), config()).features_.edges
+    assert first < last
+
+
 # ---------------------------------------------------------------- targets
 def test_regression_targets_are_standardised_by_the_training_rows() -> None:
     y = np.random.default_rng(0).normal([5, -300], [2, 1e-4], size=(100, 2))
@@ -516,6 +534,9 @@ def test_regression_targets_are_standardised_by_the_training_rows() -> None:
     expected = StandardScaler().fit(y[:60]).transform(y)
     np.testing.assert_allclose(rows_of(preprocessor, table, np.arange(100)).y, expected, rtol=1e-5, atol=1e-6)
     assert preprocessor.features_.n_outputs == 2
+    trained = expected[:60]
+    bounds = np.array(preprocessor.features_.target_range)
+    np.testing.assert_allclose(bounds, np.array([trained.min(axis=0), trained.max(axis=0)]).T, rtol=1e-5)
 
 
 def test_a_target_constant_in_the_training_rows_is_only_shifted() -> None:

@@ -89,7 +89,7 @@ def test_the_best_settings_can_be_trained_with_and_changed(root: Path, cli: Call
     assert values["optimizer"]["lr"] == best.params["optimizer.lr"]
     chosen_anew = load_config([*overrides_of_file(file, ["optimizer=sgd"]), "optimizer=sgd"])
     assert chosen_anew.optimizer.name == "sgd"
-    assert chosen_anew.model.hidden == tuple(values["model"]["hidden"])
+    assert chosen_anew.model.shape == str(values["model"]["hidden"])
 
 
 def test_the_default_settings_are_trial_0_and_known_good_ones_come_next() -> None:

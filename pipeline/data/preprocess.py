@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
@@ -19,6 +19,8 @@ from pipeline.errors import DataError
 from pipeline.types import Features, Splits, Stacked, Table
 
 THREADS = min(2, os.cpu_count() or 1)  # each holds a column in full precision, and copies, beside those prepared
+N_BINS = 48  # of a column's values, for piecewise-linear embeddings (Gorishniy et al. 2024, appendix D)
+EDGE_ROWS = 10_000  # training rows that the bins are found in
 SCALED_ROWS = 2**15  # at a time: they stay in a processor's cache
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
 
@@ -168,7 +170,13 @@ class Preprocessor:
             class_counts=self._class_counts(table, splits.train),
         )
         num, cat = _stacked([encoded for _, encoded in learned], len(rows))
-        return num, cat, self.targets(table.targets)[rows]
+        y, n_train = self.targets(table.targets)[rows], len(splits.train)
+        self.features_ = replace(
+            self.features_,
+            edges=tuple(_edges(column[:n_train]) for column in num.columns[: len(self.numbers_)]),
+            target_range=_range(y[:n_train]) if table.task == "regression" else (),
+        )
+        return num, cat, y
 
     def transform(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Prepared rows of a frame: num (N, n_num) float32 and cat (N, n_cat) int64.
@@ -233,7 +241,8 @@ class Preprocessor:
         made.columns_ = tuple(Column(**column | {"levels": tuple(column["levels"])}) for column in given["columns"])
         features = given["features"]
         widths = {name: tuple(features[name]) for name in ("cardinalities", "class_counts")}
-        made.features_ = Features(**features | widths)
+        ranges = {name: tuple(map(tuple, features.get(name, ()))) for name in ("edges", "target_range")}
+        made.features_ = Features(**features | widths | ranges)
         made.target_center_, made.target_scale_ = np.array(given["target_center"]), np.array(given["target_scale"])
         return made
 
@@ -305,6 +314,19 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if isinstance(column, pd.DataFrame):
         raise DataError(f"column '{name}': stands {column.shape[1]} times; names must differ")
     return column
+
+
+def _edges(x: np.ndarray) -> tuple[float, ...]:
+    """At most N_BINS + 1 distinct quantiles of prepared training values x (N,)."""
+    some = x[:: max(1, len(x) // EDGE_ROWS)]
+    quantiles = np.unique(np.quantile(some, np.linspace(0, 1, N_BINS + 1)).astype(np.float32))
+    first, last = float(quantiles[0]), float(quantiles[-1])
+    return tuple(quantiles.tolist()) if first < last else (first, first + 1)
+
+
+def _range(y: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Least and greatest of each target of y (N, T)."""
+    return tuple(zip(y.min(axis=0).tolist(), y.max(axis=0).tolist(), strict=True))
 
 
 def _stacked(parts: Sequence[Encoded], n_rows: int) -> tuple[Stacked, Stacked]:

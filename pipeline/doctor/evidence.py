@@ -135,7 +135,8 @@ class Evidence:
     @property
     def has_auto_init(self) -> bool:
         """Whether the initial weights are those that fit the activation."""
-        return self.config.model.init in ("auto", "default") or isinstance(self.config.model.init, tuple)
+        init = getattr(self.config.model, "init", "default")  # the other networks begin as their packages have it
+        return init in ("auto", "default", "data") or isinstance(init, tuple)
 
 
 def updates_of(measure: Measure) -> list[float]:

@@ -85,4 +85,5 @@ class Doctor:
         tracker.tags({"findings": ", ".join(finding.name for finding in findings) or "none"})
         told = {"findings": [asdict(finding) for finding in findings]}
         tracker.file(f"{FOLDER}/findings.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
-        tracker.file(f"{FOLDER}/health.png", to_png(health(self._probe.measures)))
+        if any(measure.layers for measure in self._probe.measures):
+            tracker.file(f"{FOLDER}/health.png", to_png(health(self._probe.measures)))

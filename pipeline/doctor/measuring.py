@@ -145,9 +145,13 @@ def is_due(epoch: int) -> bool:
 
 
 def layers_of(network: nn.Module) -> list[tuple[str, nn.Linear, nn.Module | None]]:
-    """The linear layers in order, named, each with the activation behind it; the last one is the output."""
+    """The linear layers in order, named, each with the activation behind it; the last one is the output.
+
+    None of a network with ways around its layers: what is known of chains does not hold there.
+    """
+    chain = getattr(network, "layers", network)
     found: list[tuple[nn.Linear, nn.Module | None]] = []
-    for module in network.modules():
+    for module in chain.modules() if isinstance(chain, nn.Sequential) else ():
         if isinstance(module, nn.Linear):
             found.append((module, None))
         elif isinstance(module, ACTIVATED) and found and found[-1][1] is None:

@@ -3,18 +3,37 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from pipeline.config import Model
+from pipeline.model_config import Model
+from pipeline.networks.ft_transformer import FTTransformer
 from pipeline.networks.mlp import MLP
+from pipeline.networks.realmlp import RealMLP
+from pipeline.networks.resnet import ResNet
+from pipeline.networks.tabm import TabM
 from pipeline.types import Features
 
-NETWORKS: dict[str, Callable[[Any, Features], nn.Module]] = {"mlp": MLP}
+NETWORKS: dict[str, Callable[[Any, Features], nn.Module]] = {
+    "mlp": MLP,
+    "realmlp": RealMLP,
+    "tabm": TabM,
+    "resnet": ResNet,
+    "ft_transformer": FTTransformer,
+}
 
 
-def build_network(config: Model, features: Features) -> nn.Module:
-    """A network as `config` asks for, with the widths that `features` give."""
-    return NETWORKS[config.name](config, features)
+def build_network(config: Model, features: Features, rows: tuple[Tensor, Tensor] | None = None) -> nn.Module:
+    """A network as `config` asks for, with the widths that `features` give.
+
+    Args:
+        config: the model's section.
+        features: what the data is.
+        rows: some training rows, num (N, n_num) and cat (N, n_cat), for initial weights that are fitted to them.
+    """
+    network = NETWORKS[config.name](config, features)
+    if rows is not None and isinstance(network, MLP):
+        network.begin(*rows)
+    return network
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -21,3 +22,18 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 def build_activation(name: str) -> nn.Module:
     """The activation called `name`, applied element by element."""
     return ACTIVATIONS[name]()
+
+
+class Parametric(nn.Module):
+    """x + w·(f(x) − x): a unit mixes its activation f with the identity, by a share w that starts at 1.
+
+    Holzmüller et al. 2024, appendix A.
+    """
+
+    def __init__(self, activation: nn.Module, width: int) -> None:
+        super().__init__()
+        self.activation, self.share = activation, nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, d) to (B, d)."""
+        return torch.lerp(x, self.activation(x), self.share)

@@ -21,9 +21,8 @@ class CategoryEmbeddings(nn.Module):
 
     def __init__(self, cardinalities: tuple[int, ...], width: int | None) -> None:
         super().__init__()
-        widths = [embedding_width(levels) if width is None else width for levels in cardinalities]
-        self.tables = nn.ModuleList(nn.Embedding(n, d) for n, d in zip(cardinalities, widths, strict=True))
-        self.width = sum(widths)
+        self.widths = [embedding_width(levels) if width is None else width for levels in cardinalities]
+        self.tables = nn.ModuleList(nn.Embedding(n, d) for n, d in zip(cardinalities, self.widths, strict=True))
         for table in self.tables:
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, 0, table.embedding_dim**-0.5)  # vectors of length about 1
@@ -31,5 +30,5 @@ class CategoryEmbeddings(nn.Module):
                 table.weight[0] = 0
 
     def forward(self, cat: Tensor) -> Tensor:
-        """Codes (B, n_cat) to vectors (B, width)."""
+        """Codes (B, n_cat) to vectors (B, d), one column's after the other's."""
         return torch.cat([table(cat[:, column]) for column, table in enumerate(self.tables)], dim=1)

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 NORMAL_STD = 0.05
+HE_ROWS = 5
 SATURATING = ("sigmoid", "tanh")
 # gain by what follows the layer; torch knows none for the smooth relatives of ReLU, which behave like it
 GAINS = {
@@ -60,7 +62,29 @@ INITIALIZERS: dict[str, Initializer] = {
     "kaiming_normal": partial(_kaiming, normal=True),
     "xavier_uniform": partial(_xavier, normal=False),
     "xavier_normal": partial(_xavier, normal=True),
+    "data": lambda weight, activation, std: nn.init.normal_(weight, 0, 1 / math.sqrt(weight.shape[1])),
 }
+
+
+def fit_to_rows(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Scale each unit of a layer to variance 1 over rows x (N, d_in), and have it cross 0 among them (He+5).
+
+    The bias is minus a random mean of five rows' values, as in Steinwart 2019 and RealMLP. A unit that does not vary
+    stays as it is.
+
+    Returns:
+        The layer's outputs (N, d_out).
+    """
+    with torch.no_grad():
+        out: Tensor = layer(x) - layer.bias
+        deviation = out.std(dim=0, correction=0)  # (d_out,)
+        factor = torch.where(deviation > 0, 1 / deviation, 1.0)
+        layer.weight *= factor.unsqueeze(1)
+        out = out * factor
+        shares = -torch.rand(HE_ROWS, len(factor)).log()  # exponential: a point uniform in their simplex
+        chosen = out.gather(0, torch.randint(len(x), shares.shape))
+        layer.bias.copy_(-(chosen * shares / shares.sum(dim=0)).sum(dim=0))
+        return out + layer.bias
 
 
 def initialize(layer: nn.Linear, name: str, *, activation: str, std: float | None = None) -> None:

@@ -1,16 +1,17 @@
 """The fully connected network."""
 
-from typing import TypeVar
+import math
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.config import Mlp
-from pipeline.networks.activations import build_activation
+from pipeline.model_config import Mlp
+from pipeline.networks.activations import Parametric, build_activation
 from pipeline.networks.dropout import Dropout
-from pipeline.networks.embeddings import CategoryEmbeddings
-from pipeline.networks.initializers import initialize
+from pipeline.networks.initializers import fit_to_rows, initialize
+from pipeline.networks.inputs import Inputs
 from pipeline.types import Features
 
 T = TypeVar("T")
@@ -25,37 +26,85 @@ class BatchNorm(nn.BatchNorm1d):
         return F.batch_norm(input, *averages, *affine, self.training, self.momentum or 0.0, self.eps)
 
 
+class NTKLinear(nn.Linear):
+    """A linear layer whose weights are divided by √d_in where they are used (Jacot et al. 2018).
+
+    Steps of Adam then change a wide layer's outputs as much as a narrow one's.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.factor = 1 / math.sqrt(in_features)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x (B, d_in) to (B, d_out)."""
+        return F.linear(input, self.weight * self.factor, self.bias)
+
+
+class Scale(nn.Module):
+    """A learned factor an input, from 1."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, d) to (B, d)."""
+        return x * self.factor
+
+
 class MLP(nn.Module):
     """Per hidden layer linear, batch norm, activation, dropout; then a linear output layer."""
 
+    low: Tensor | None
+    high: Tensor | None
+
     def __init__(self, config: Mlp, features: Features) -> None:
         super().__init__()
-        self.embeddings = (
-            CategoryEmbeddings(features.cardinalities, config.d_embedding) if features.cardinalities else None
-        )
-        d_in = features.n_num + (self.embeddings.width if self.embeddings else 0)
-        inits = _per_layer(config.init, len(config.hidden) + 1)
-        activations = _per_layer(config.activation, len(config.hidden))
-        dropouts = _per_layer(config.dropout, len(config.hidden))
-        norms = _per_layer(config.batch_norm, len(config.hidden))
-        layers: list[nn.Module] = []
-        for d_out, init, activation, dropout, norm in zip(
-            config.hidden, inits, activations, dropouts, norms, strict=False
-        ):
-            linear = nn.Linear(d_in, d_out, bias=not norm)  # batch norm takes a bias off again, and adds its own
-            initialize(linear, init, activation=activation, std=config.init_std)
-            layers += [linear, *([BatchNorm(d_out)] if norm else []), build_activation(activation)]
+        self.inputs = Inputs(config, features)
+        n_hidden = len(config.hidden)
+        self.inits = _per_layer(config.init, n_hidden + 1)
+        d_in, layers = self.inputs.width, cast(list[nn.Module], [Scale(self.inputs.width)] * config.input_scale)
+        settings = (_per_layer(value, n_hidden) for value in (config.activation, config.dropout, config.batch_norm))
+        for d_out, init, activation, dropout, norm in zip(config.hidden, self.inits, *settings, strict=False):
+            layers.append(_linear(config, d_in, d_out, init, activation, bias=not norm))  # batch norm adds its own
+            layers += [BatchNorm(d_out)] if norm else []
+            function = build_activation(activation)
+            layers.append(Parametric(function, d_out) if config.parametric_activation else function)
             layers += [Dropout(dropout)] if dropout else []
             d_in = d_out
-        output = nn.Linear(d_in, features.n_outputs)
-        initialize(output, inits[-1], activation="identity", std=config.init_std)
-        self.layers = nn.Sequential(*layers, output)
+        self.layers = nn.Sequential(*layers, _linear(config, d_in, features.n_outputs, self.inits[-1], "identity"))
+        bounds = torch.tensor(features.target_range).T if config.clamp_output and features.target_range else (None,) * 2
+        self.register_buffer("low", bounds[0])
+        self.register_buffer("high", bounds[1])
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat) to outputs (B, 1, C)."""
-        x = num if self.embeddings is None else torch.cat([num, self.embeddings(cat)], dim=1)
-        out: Tensor = self.layers(x)
+        out: Tensor = self.layers(self.inputs(num, cat))
+        if self.low is not None and self.high is not None and not self.training:
+            out = torch.minimum(torch.maximum(out, self.low), self.high)
         return out.unsqueeze(1)
+
+    def begin(self, num: Tensor, cat: Tensor) -> None:
+        """Fit the layers of init=data to training rows num (N, n_num) and cat (N, n_cat), from the first one on."""
+        if "data" not in self.inits:
+            return
+        inits = iter(self.inits)
+        with torch.no_grad():
+            x = self.inputs(num, cat)
+            for layer in self.layers.eval():
+                is_fitted = isinstance(layer, nn.Linear) and next(inits) == "data" and layer.bias is not None
+                x = fit_to_rows(cast(nn.Linear, layer), x) if is_fitted else layer(x)
+        self.layers.train()
+
+
+def _linear(config: Mlp, d_in: int, d_out: int, init: str, activation: str, *, bias: bool = True) -> nn.Linear:
+    layer = (NTKLinear if config.parametrization == "ntk" else nn.Linear)(d_in, d_out, bias=bias)
+    initialize(layer, init, activation=activation, std=config.init_std)
+    if isinstance(layer, NTKLinear):
+        with torch.no_grad():
+            layer.weight /= layer.factor  # the layer begins as a standard one would
+    return layer
 
 
 def _per_layer(value: T | tuple[T, ...], n_layers: int) -> tuple[T, ...]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pipeline.compose import load_config
-from pipeline.config import Config, Section
+from pipeline.config import Config
 from pipeline.distributions import plain
 from pipeline.errors import ConfigError
 from pipeline.metrics import CLASSIFICATION, REGRESSION, metrics_of
+from pipeline.sections import Section
 from pipeline.space import Answers, Space, ends, overrides_of, parse_space, space_for
 from pipeline.study_config import StudyConfig
 from pipeline.types import Task

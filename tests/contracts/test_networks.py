@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compose import load_config
-from pipeline.config import Activation, Init, Model, choices_of
+from pipeline.config import choices_of
+from pipeline.groups import groups_of
+from pipeline.model_config import Activation, Init, Model
 from pipeline.networks import NETWORKS, build_network
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
@@ -17,10 +19,11 @@ from pipeline.types import Features
 TASKS = {
     "binary": Features("binary", 3, (), 1, (5, 5)),
     "multiclass": Features("multiclass", 3, (), 4, (5, 5, 5, 5)),
-    "regression": Features("regression", 3, (), 1),
-    "two targets": Features("regression", 3, (), 2),
+    "regression": Features("regression", 3, (), 1, target_range=((-9.0, 9.0),)),
+    "two targets": Features("regression", 3, (), 2, target_range=((-9.0, 9.0), (-9.0, 9.0))),
 }
-INPUTS = {"numbers": (3, ()), "categories": (0, (4, 30)), "both": (3, (4, 30))}
+EDGES = ((-2.0, -0.5, 0.0, 1.0, 2.0), (0.0, 1.0))  # of two continuous columns; a third one is 0/1
+INPUTS = {"numbers": (3, ()), "flags": (3, ()), "categories": (0, (4, 30)), "both": (3, (4, 30))}
 
 
 @pytest.fixture(params=NETWORKS, scope="module")
@@ -32,7 +35,8 @@ def model(request: pytest.FixtureRequest) -> Model:
 def features(request: pytest.FixtureRequest) -> Features:
     task, inputs = request.param
     n_num, cardinalities = INPUTS[inputs]
-    return replace(TASKS[task], n_num=n_num, cardinalities=cardinalities)
+    edges = EDGES if inputs in ("numbers", "both") else ()
+    return replace(TASKS[task], n_num=n_num, cardinalities=cardinalities, edges=edges)
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +55,9 @@ def test_registries_are_the_configs_choices() -> None:
     assert tuple(INITIALIZERS) == get_args(Init)
 
 
-@pytest.mark.parametrize("n_hidden", [0, 1, 2, 3])
-def test_outputs_are_rows_by_members_by_outputs(model: Model, features: Features, n_hidden: int) -> None:
-    network = build_network(model.model_copy(update={"hidden": (8,) * n_hidden}), features)
-    out = network(*rows(features, 6))
-    assert out.ndim == 3
-    assert (out.shape[0], out.shape[2]) == (6, features.n_outputs)
+def test_outputs_are_rows_by_members_by_outputs(model: Model, features: Features) -> None:
+    out = build_network(model, features)(*rows(features, 6))
+    assert out.shape == (6, getattr(model, "n_members", 1), features.n_outputs)
     assert torch.isfinite(out).all()
 
 
@@ -88,6 +89,21 @@ def test_the_seed_gives_the_weights(model: Model, features: Features) -> None:
     assert not torch.equal(weights(1), weights(2))
 
 
+def test_every_weight_is_in_one_group_and_matrices_decay(model: Model, features: Features) -> None:
+    network = build_network(model, features)
+    groups = list(groups_of(network))
+    held = [id(parameter) for group in groups for parameter in group.parameters]
+    assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
+    assert all(group.lr_factor > 0 for group in groups)
+    decaying = {id(parameter) for group in groups if group.decays for parameter in group.parameters}
+    linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    assert all(id(layer.weight) in decaying and id(layer.bias) not in decaying for layer in linears)
+
+
+def test_the_section_says_what_shape_the_network_has(model: Model) -> None:
+    assert model.shape
+
+
 def test_gradient_reaches_every_parameter(model: Model, features: Features) -> None:
     network = build_network(model, features).train()
     network(*rows(features, 64)).square().mean().backward()
@@ -100,4 +116,4 @@ def test_categories_matter(model: Model) -> None:
     features = replace(TASKS["binary"], cardinalities=(4,))
     network = build_network(model, features).eval()
     num = torch.zeros(4, 3)
-    assert len(network(num, torch.arange(4).unsqueeze(1)).flatten().unique()) == 4
+    assert len(network(num, torch.arange(4).unsqueeze(1)).flatten(1).unique(dim=0)) == 4

@@ -13,6 +13,7 @@ from pipeline.losses import FITTING
 from pipeline.module import TableModule
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
+from pipeline.networks.numeric import NUM_EMBEDDINGS
 from pipeline.train import train
 from pipeline.types import Result, Task
 from tests.conftest import mixed_frame, quick, write_csv
@@ -68,6 +69,12 @@ def trained(*overrides: str) -> tuple[Result, dict[str, bool]]:
         *(f"trainer.gradient_clip_val=0.1 trainer.gradient_clip_algorithm={kind}" for kind in ("norm", "value")),
         "trainer.accumulate_grad_batches=2 trainer.batch_size=16",
         "model.hidden=[]",
+        *(f"model={name}" for name in GROUPS["model"]),
+        *(f"model.num_embedding={name}" for name in NUM_EMBEDDINGS),
+        "model.parametric_activation=true",
+        "model.input_scale=true",
+        "model.parametrization=ntk",
+        "trainer.regularization_schedule=flat_cos optimizer=adamw",
         "model.hidden=[8,8,8] model.activation=[relu,tanh,gelu] model.dropout=[0,0.1,0.2]",
         "trainer.batch_size=1000",
     ],
@@ -107,4 +114,4 @@ def test_a_table_of_every_kind_of_column_trains(tmp_path: Path, target: str, max
     path = write_csv(tmp_path / "table.csv", mixed_frame(), drop=sorted(others))
     _, moved = trained("data=csv", f"data.path={path}", f"data.target={target}", f"preprocess.max_onehot={max_onehot}")
     assert all(moved.values())
-    assert any("embeddings" in name for name in moved)
+    assert any("categories" in name for name in moved)
