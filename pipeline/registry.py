@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.bundle import DESCRIPTION, BundleError
 from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
-from pipeline.metrics import paired_bootstrap, shown
+from pipeline.metrics import LOSS_METRIC, paired_bootstrap, shown
 from pipeline.tested import read_tested
 from pipeline.tracking import connect, is_remote
 from pipeline.types import Interval
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-COMPARED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # lower is better
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _champion(client: "MlflowClient", name: str) -> Any:
 def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]:
     """The alias that a new model gets, and why."""
     task = run.data.tags["task"]
-    metric, told = COMPARED[task], f"version {champion.version}"
+    metric, told = LOSS_METRIC[task], f"version {champion.version}"
     if champion.tags.get("test_digest") != run.data.tags["test_digest"]:
         return CHALLENGER, f"{told} stays champion, it was tested on other rows, so the two cannot be compared"
     try:
@@ -140,7 +139,7 @@ def models(root: str) -> list[dict[str, str]]:
         for alias, version in model.aliases.items():
             by_version.setdefault(str(version), []).append(alias)
         for found in client.search_model_versions(f"name = '{_quoted(model.name)}'", max_results=1000):
-            metric = COMPARED.get(found.tags.get("task", ""), "")
+            metric = LOSS_METRIC.get(found.tags.get("task", ""), "")
             run = _maybe_run(client, found.run_id)
             value = run.data.metrics.get(f"test/{metric}") if run else None
             rows.append(
@@ -221,7 +220,7 @@ def _default(client: "MlflowClient", root: str) -> str:
 
 
 def _loss(run: "Run") -> float:
-    return float(run.data.metrics.get(f"test/{COMPARED[run.data.tags['task']]}", np.inf))
+    return float(run.data.metrics.get(f"test/{LOSS_METRIC[run.data.tags['task']]}", np.inf))
 
 
 def _maybe_run(client: "MlflowClient", run_id: str | None) -> "Run | None":

@@ -13,7 +13,6 @@ from pipeline.metrics import bootstrap
 from pipeline.studies.jobs import Died, Ended, Event, Job, Run
 from pipeline.studies.plan import make_plan
 from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
-from pipeline.studies.winner import tested_metric as metric_of
 from pipeline.types import Interval, Result
 from tests.conftest import quick
 
@@ -125,12 +124,6 @@ def test_members_are_the_best_complete_trials() -> None:
     study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)
     plan = make_plan(["data=iris", "search=mlp", "study.metric=val/accuracy"])
     assert [trial.number for trial in members_of(study, plan, 2)] == [1, 2]
-
-
-def test_a_study_of_the_loss_is_tested_by_a_metric_of_the_task() -> None:
-    assert metric_of("val/loss", "regression") == "rmse"
-    assert metric_of("val/loss", "multiclass") == "log_loss"
-    assert metric_of("val/accuracy", "binary") == "accuracy"
 
 
 @pytest.mark.parametrize(("fault", "run_id"), [("", "r1"), ("row 3 differs", "")])

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.compose import to_yaml
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.metrics import tested_metric
 from pipeline.registry import register
 from pipeline.space import grid, nearest
 from pipeline.studies.figures import study_figures
@@ -25,7 +26,7 @@ from pipeline.studies.sampling import answers_of, as_parameter
 from pipeline.studies.search import Listener, Search
 from pipeline.studies.storage import finished, give_back, only_one, open_storage, open_study, study_dir
 from pipeline.studies.summary import Summary, as_metrics, describe, summarize, table_of
-from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all, tested_metric
+from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
 from pipeline.studies.workers import Pool
 from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
 

@@ -9,13 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config
 from pipeline.errors import TrainingError
-from pipeline.metrics import metrics_of, paired_bootstrap, shown
+from pipeline.metrics import higher_is_better, metrics_of, paired_bootstrap, shown
 from pipeline.studies.jobs import Died, Ended, Run
 from pipeline.studies.plan import Plan
 from pipeline.studies.workers import Pool
 from pipeline.types import Interval, Result, Task
-
-TESTED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # where the objective is the loss
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,6 @@ class Comparison:
 def _spread(values: Sequence[float]) -> str:
     deviation = f" ± {shown(float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
     return f"{shown(float(np.mean(values)))}{deviation}"
-
-
-def tested_metric(objective: str, task: Task) -> str:
-    """The test metric that goes with a validation objective."""
-    name = objective.removeprefix("val/")
-    return name if name in metrics_of(task) else TESTED[task]
 
 
 def refit(
@@ -103,14 +95,14 @@ def compare(
     y = best[0][0]
     predictions = {"best": [p for _, p in best], "default": [p for _, p in default]}
     averaged = np.mean([_tested(result)[1] for result in members], axis=0) if members else None
-    function, higher = metrics_of(task)[metric].function, metrics_of(task)[metric].higher_is_better
+    function = metrics_of(task)[metric].function
     gain = paired_bootstrap(task, metric, y, predictions["default"], predictions["best"], seed=seed)
     once = np.ones((1, len(y)))
     return Comparison(
         metric=metric,
         best=tuple(result.test[metric].value for result in refits["best"]),
         default=tuple(result.test[metric].value for result in refits["default"]),
-        gain=gain if higher else Interval(-gain.value, -gain.high, -gain.low),
+        gain=gain if higher_is_better(metric) else Interval(-gain.value, -gain.high, -gain.low),
         ensemble=float(function(y, averaged, once)[0]) if averaged is not None else None,
         n_members=len(members),
         run_id="" if refits["best"][0].fault else refits["best"][0].run_id,
