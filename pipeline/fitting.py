@@ -1,7 +1,6 @@
 """One fit: Lightning's Trainer for a config, the module it trains, and the callbacks that go along."""
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,11 +25,6 @@ from pipeline.optim import Span
 from pipeline.tracking import Tracker
 from pipeline.types import Task
 
-# multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
-# fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them
-THREADED_WORK = 500_000_000
-
-
 # what a run has to say it says itself; Lightning's own loggers add advice and advertisements
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -42,18 +36,6 @@ class Fit(NamedTuple):
     best_epoch: int
     best_weights: Mapping[str, torch.Tensor]
     interrupted: bool
-
-
-def choose_threads(asked: int | str, work: int) -> int:
-    """Torch threads: as asked; for auto one for small networks, else one a core.
-
-    Args:
-        asked: trainer.threads.
-        work: multiply-adds of a mini-batch, about rows times parameters.
-    """
-    if isinstance(asked, int):
-        return asked
-    return 1 if work < THREADED_WORK else os.cpu_count() or 1
 
 
 def check_monitor(config: Config, task: Task) -> None:

@@ -17,13 +17,14 @@ from pipeline.delivery import deliver
 from pipeline.doctor.examine import Doctor
 from pipeline.errors import TrackingError
 from pipeline.evaluate import Evaluation, evaluate
-from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
+from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fit
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
 from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
+from pipeline.threads import choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
 from pipeline.types import Result
 

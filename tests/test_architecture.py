@@ -19,7 +19,7 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console", "lock", "pages.document", "pages.past"],
+    0: ["errors", "types", "clock", "database", "console", "lock", "threads", "pages.document", "pages.past"],
     1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams",
         "tested", "pages.chart"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
