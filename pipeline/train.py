@@ -11,6 +11,7 @@ import torch
 
 from pipeline.clock import Clock
 from pipeline.config import Config
+from pipeline.console import log_notes
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
@@ -162,8 +163,7 @@ def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
 def _say(data: TableDataModule) -> None:
     """Tell what was inferred about the data, and what looks odd."""
     table, preprocessor = data.table, data.preprocessor
-    for note in table.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(table.notes)
     if preprocessor.dropped_:
         why = "the same in every training row, or every level rarer than preprocess.min_frequency"
         logger.warning("left out, nothing to learn from (%s): %s", why, ", ".join(preprocessor.dropped_))

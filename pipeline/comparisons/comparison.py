@@ -14,6 +14,7 @@ from pipeline.comparisons.plan import Key, Plan
 from pipeline.comparisons.summary import Summary, describe, summarize, table_of
 from pipeline.compose import flatten, to_yaml
 from pipeline.config import Config, Mlflow
+from pipeline.console import log_notes
 from pipeline.errors import TrainingError
 from pipeline.lock import held
 from pipeline.studies.jobs import Died, Ended, Event, Probed, Run
@@ -106,8 +107,7 @@ def _start(plan: Plan, tracker: Tracker, probed: Probed) -> None:
 
 def _preview(plan: Plan, probed: Probed, n_workers: int, n_runs: int, n_kept: int) -> None:
     """Say what is to come."""
-    for note in probed.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(probed.notes)
     seconds = (n_runs - n_kept) * (RUN_SECONDS + plan.base.trainer.max_epochs * probed.epoch_seconds) / n_workers
     logger.info(
         "comparison '%s': %d settings with %d seed%s%s, %d at a time: over by about %s",

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.compose import to_yaml
 from pipeline.config import Config
+from pipeline.console import log_notes
 from pipeline.errors import ConfigError
 from pipeline.metrics import tested_metric
 from pipeline.registry import register
@@ -85,8 +86,7 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
 # ---------------------------------------------------------------- before the first trial
 def _preview(plan: Plan, probed: Probed, n_workers: int, n_before: int) -> None:
     """Say what is to come."""
-    for note in probed.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(probed.notes)
     asked, epochs = plan.config.study, plan.config.trainer.max_epochs
     n_trials = max(0, asked.n_trials - n_before)
     seconds = (n_trials + 2 * asked.refit_seeds) * epochs * probed.epoch_seconds / n_workers
