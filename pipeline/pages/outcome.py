@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
-from pipeline.pages.document import Html, Part, callout, card, cell, joined, note, picture, table, tag
+from pipeline.pages.document import Html, Part, callout, card, cell, filled, joined, note, picture, table, tag
 from pipeline.pages.past import CONFIG, HEADLINES, PastRun
 from pipeline.tested import read_tested
 from pipeline.types import Task
@@ -53,23 +53,23 @@ DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, whe
 WIDE = {"parallel_coordinate", "contour", "slice"}
 
 
-def outcome_parts(run: PastRun) -> Iterator[Part]:
+def outcome_parts(run: PastRun) -> list[Part]:
     """The sections that the run has something for."""
     sections = {
         "Result": _result(run),
         "Findings": _findings(run),
     }
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled(sections)
 
 
-def figure_parts(run: PastRun) -> Iterator[Part]:
+def figure_parts(run: PastRun) -> list[Part]:
     """The sections of curves and figures that the run has something for."""
     sections = {
         "Curves": _curves(run),
         "Calibration and coverage": _calibration(run),
         "Figures": _figures(run),
     }
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled(sections)
 
 
 # ---------------------------------------------------------------- result
