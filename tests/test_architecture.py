@@ -19,7 +19,8 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console", "lock", "threads", "pages.document", "pages.past"],
+    0: ["errors", "types", "clock", "database", "console", "lock", "threads", "doctor.finding", "pages.document",
+        "pages.past"],
     1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams",
         "tested", "pages.chart"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
@@ -32,7 +33,7 @@ RANKS = {
         "pages.outcome", "pages.nested", "pages.background"],
     5: ["sending", "tracking", "ui", "pages.sheet"],
     6: ["record", "delivery", "fitting", "registry", "closing", "pages.archive",
-        "doctor.measuring", "doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results", "doctor.findings",
+        "doctor.measuring", "doctor.evidence", "doctor.inside", "doctor.results", "doctor.findings",
         "doctor.gathering", "doctor.health", "doctor.examine"],
     7: ["train", "doctor.again"],
     8: ["studies.plan", "studies.jobs", "studies.sampling", "studies.storage", "studies.recorder", "studies.worker",
@@ -112,13 +113,12 @@ ALONGSIDE = {
     "rows": ["bundle"],
     "lr_range": ["data.datamodule"],
     "doctor.evidence": ["doctor.measuring"],
-    "doctor.inside": ["doctor.evidence", "doctor.finding"],
-    "doctor.results": ["doctor.evidence", "doctor.finding"],
-    "doctor.findings": ["doctor.evidence", "doctor.finding", "doctor.inside", "doctor.results"],
+    "doctor.inside": ["doctor.evidence"],
+    "doctor.results": ["doctor.evidence"],
+    "doctor.findings": ["doctor.evidence", "doctor.inside", "doctor.results"],
     "doctor.gathering": ["doctor.evidence", "doctor.measuring"],
     "doctor.health": ["doctor.measuring"],
     "doctor.examine": [
-        "doctor.finding",
         "doctor.findings",
         "doctor.gathering",
         "doctor.health",

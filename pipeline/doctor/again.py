@@ -1,6 +1,5 @@
 """The findings of a run told again, and a run with what they advise beside it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +8,7 @@ from rich.table import Table
 
 from pipeline.compose import load_config, overrides_of_file
 from pipeline.config import Config
-from pipeline.doctor.finding import FOLDER, Finding
+from pipeline.doctor.finding import FINDINGS, Finding, from_json
 from pipeline.errors import TrackingError
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
 from pipeline.pages.archive import read
@@ -19,10 +18,9 @@ from pipeline.types import Result
 
 def findings_in(past: PastRun) -> list[Finding]:
     """What the doctor found; raises TrackingError where it was not there."""
-    told = past.files.get(f"{FOLDER}/findings.json")
-    if told is None:
+    if FINDINGS not in past.files:
         raise TrackingError(f"run '{past.run_id}': was trained without the doctor; train it anew with doctor=on")
-    return [Finding(**found | {"advice": tuple(found["advice"])}) for found in json.loads(told)["findings"]]
+    return from_json(past.files[FINDINGS])
 
 
 def look_up(root: str, run: str) -> tuple[PastRun, list[Finding]]:

@@ -1,16 +1,14 @@
 """The doctor of one run: measures while it trains, tells at once what is certain, and at the end what it found."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import pytorch_lightning as pl
 
 from pipeline.config import Doctor as Asked
 from pipeline.data.datamodule import TableDataModule
-from pipeline.doctor.finding import FOLDER, Finding
+from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, to_json
 from pipeline.doctor.findings import certain, findings_of
 from pipeline.doctor.gathering import gather
 from pipeline.doctor.measuring import Measure, Probe
@@ -83,6 +81,5 @@ class Doctor:
 
         tracker.tags({f"finding.{finding.name}": finding.line for finding in findings})
         tracker.tags({"findings": ", ".join(finding.name for finding in findings) or "none"})
-        told = {"findings": [asdict(finding) for finding in findings]}
-        tracker.file(f"{FOLDER}/findings.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
-        tracker.file(f"{FOLDER}/health.png", to_png(health(self._probe.measures)))
+        tracker.file(FINDINGS, to_json(findings))
+        tracker.file(f"{DOCTOR}/health.png", to_png(health(self._probe.measures)))

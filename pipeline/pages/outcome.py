@@ -1,7 +1,6 @@
 """What a run reached, as parts of its page: test metrics, findings, curves, calibration, figures."""
 
 import io
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, from_json
 from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
 from pipeline.pages.document import Html, Part, callout, card, cell, filled, joined, note, picture, table, tag
@@ -18,7 +18,6 @@ from pipeline.types import Task
 
 TESTED = "predictions/test.parquet"
 MOST_CARDS = 5
-FINDINGS = "doctor/findings.json"
 CONSTANT = {
     "regression": "the mean of the test rows",
     "binary": "the share of each class in the test rows",
@@ -193,18 +192,16 @@ def _findings(run: PastRun) -> Html:
     """What the doctor found; nothing where it was not asked."""
     if FINDINGS not in run.files:
         return Html("")
-    pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures("doctor").items()]
-    found = json.loads(run.files[FINDINGS]).get("findings", [])
-    told = [_finding(finding) for finding in found] or [callout("No findings: training looks healthy.", "good")]
+    pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures(DOCTOR).items()]
+    told = [*map(_finding, from_json(run.files[FINDINGS]))] or [callout("No findings: training looks healthy.", "good")]
     return joined([*told, *([tag("div", *pictures, class_="figures")] if pictures else [])])
 
 
-def _finding(finding: Mapping[str, Any]) -> Html:
-    name = str(finding.get("name", "")).replace("_", " ").capitalize()
-    told = [f"{key}: {finding[key]}" for key in ("measured", "threshold") if finding.get(key)]
-    told += [finding["source"]] if finding.get("source") else []
-    steps = [joined([tag("code", step), " "]) for step in finding.get("advice", ())]
-    parts = [tag("h3", name), tag("p", finding.get("what", "")), tag("p", "; ".join(told), class_="mute")]
+def _finding(finding: Finding) -> Html:
+    name = finding.name.replace("_", " ").capitalize()
+    told = f"measured: {finding.measured}; threshold: {finding.threshold}; {finding.source}"
+    steps = [joined([tag("code", step), " "]) for step in finding.advice]
+    parts = [tag("h3", name), tag("p", finding.what), tag("p", told, class_="mute")]
     return tag("div", *parts, *([tag("p", "Try: ", *steps)] if steps else []), class_="finding")
 
 
