@@ -1,12 +1,10 @@
 """The findings of a run told again, and a run with what they advise beside it."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
-from pipeline.compose import load_config, overrides_of_file
+from pipeline.compose import load_config, overrides_of_values
 from pipeline.config import Config
 from pipeline.doctor.finding import FINDINGS, Finding, from_json
 from pipeline.errors import TrackingError
@@ -41,10 +39,7 @@ def advised(findings: Sequence[Finding]) -> list[str]:
 def fixed_config(past: PastRun, findings: Sequence[Finding], overrides: Sequence[str]) -> Config:
     """The run's config with what is advised, and with further overrides."""
     changes = [*advised(findings), *overrides]
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / CONFIG
-        file.write_bytes(past.files[CONFIG])
-        before = overrides_of_file(file, changes)
+    before = overrides_of_values(past.yaml(CONFIG), changes)
     kept = [text for text in before if text.partition("=")[0] not in ("tracking.root", "tracking.run_name")]
     return load_config([*kept, *changes])
 
