@@ -10,8 +10,9 @@ from pipeline.bundle import DESCRIPTION, BundleError
 from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
 from pipeline.metrics import LOSS_METRIC, paired_bootstrap, shown
+from pipeline.store import has_store
 from pipeline.tested import read_tested
-from pipeline.tracking import connect, is_remote
+from pipeline.tracking import connect
 from pipeline.types import Interval
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _run(client: "MlflowClient", root: str, run_id: str) -> "Run":
 
 
 def _connect(root: str) -> "MlflowClient":
-    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
+    if not has_store(root):
         raise BundleError(f"there are no runs under {root} yet; train first: pipeline train data=csv data.path=FILE …")
     return connect(root)
 

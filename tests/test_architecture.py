@@ -22,7 +22,7 @@ RANKS = {
     0: ["errors", "types", "clock", "database", "console", "lock", "threads", "doctor.finding", "pages.document",
         "pages.past"],
     1: ["config", "study_config", "comparison_config", "writer", "canvas", "bundle", "graph", "rows", "streams",
-        "tested", "pages.chart"],
+        "tested", "store", "pages.chart"],
     2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
     3: ["data.columns", "data.raw", "data.files", "data.made", "data.targets", "data.sources", "data.splits",
         "data.scaling", "data.preprocess", "data.cache", "data.prepared",

@@ -17,10 +17,11 @@ from pipeline.config import Config, Mlflow
 from pipeline.console import log_notes
 from pipeline.errors import TrainingError
 from pipeline.lock import held
+from pipeline.store import tracking_uri
 from pipeline.studies.jobs import Died, Ended, Event, Probed, Run
 from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
+from pipeline.tracking import Tracker, has_run, start_run
 from pipeline.types import Result
 
 RUN_SECONDS = 0.5  # what a run takes beside its epochs: evaluation, figures, model

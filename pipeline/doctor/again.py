@@ -9,22 +9,17 @@ from pipeline.config import Config
 from pipeline.doctor.finding import FINDINGS, Finding, from_json
 from pipeline.errors import TrackingError
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
-from pipeline.pages.archive import read
+from pipeline.pages.archive import read_files
 from pipeline.pages.past import CONFIG, PastRun
 from pipeline.types import Result
 
 
-def findings_in(past: PastRun) -> list[Finding]:
-    """What the doctor found; raises TrackingError where it was not there."""
-    if FINDINGS not in past.files:
-        raise TrackingError(f"run '{past.run_id}': was trained without the doctor; train it anew with doctor=on")
-    return from_json(past.files[FINDINGS])
-
-
 def look_up(root: str, run: str) -> tuple[PastRun, list[Finding]]:
     """A run by its id, its first digits or its name, and what the doctor found; raises TrackingError."""
-    past = read(root, run)
-    return past, findings_in(past)
+    past = read_files(root, run, (CONFIG, FINDINGS))
+    if FINDINGS not in past.files:
+        raise TrackingError(f"run '{past.run_id}': was trained without the doctor; train it anew with doctor=on")
+    return past, from_json(past.files[FINDINGS])
 
 
 def advised(findings: Sequence[Finding]) -> list[str]:

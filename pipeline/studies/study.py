@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.metrics import tested_metric
 from pipeline.registry import register
 from pipeline.space import grid, nearest
+from pipeline.store import tracking_uri
 from pipeline.studies.figures import study_figures
 from pipeline.studies.jobs import Probed, Run
 from pipeline.studies.plan import Plan, value_at
@@ -29,7 +30,7 @@ from pipeline.studies.storage import finished, give_back, only_one, open_storage
 from pipeline.studies.summary import Summary, as_metrics, describe, summarize, table_of
 from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
+from pipeline.tracking import Tracker, has_run, start_run
 
 TRIAL_BYTES, REFIT_BYTES, PAGE_BYTES = 100_000, 800_000, 6_000_000  # in store, journal, artifacts: measured
 
