@@ -31,9 +31,8 @@ def advised(findings: Sequence[Finding]) -> list[str]:
     return list(chosen.values())
 
 
-def fixed_config(past: PastRun, findings: Sequence[Finding], overrides: Sequence[str]) -> Config:
-    """The run's config with what is advised, and with further overrides."""
-    changes = [*advised(findings), *overrides]
+def fixed_config(past: PastRun, changes: Sequence[str]) -> Config:
+    """The run's config with overrides, such as those advised."""
     before = overrides_of_values(past.yaml(CONFIG), changes)
     kept = [text for text in before if text.partition("=")[0] not in ("tracking.root", "tracking.run_name")]
     return load_config([*kept, *changes])
