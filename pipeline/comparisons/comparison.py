@@ -68,7 +68,7 @@ def run_comparison(plan: Plan, pool: Pool, listener: Listener = lambda _: None) 
         plan.check(probed.task)
         folder.claim(plan.name, plan.identity(probed.digest))
         with _run(plan, folder, probed) as tracker:
-            _start(plan, tracker, probed)
+            _start(plan, folder, tracker, probed)
             runs = plan.runs()
             kept = {key: child for key, config in runs.items() if (child := folder.child(tracker.run_id, config))}
             pool.grow(n_workers := workers_for(plan.config.comparison.workers, plan.base, probed, len(runs)))
@@ -94,11 +94,11 @@ def _run(plan: Plan, folder: Folder, probed: Probed):  # type: ignore[no-untyped
     return start_run(tracking, experiment=probed.name, name=plan.name, note=note, resume=resume)
 
 
-def _start(plan: Plan, tracker: Tracker, probed: Probed) -> None:
+def _start(plan: Plan, folder: Folder, tracker: Tracker, probed: Probed) -> None:
     """Note the run, close the children that a kill left open, and write what is asked."""
     if not tracker.run_id:
         return
-    Folder(comparison_dir(plan.config.tracking.root, plan.name)).note_run(tracker.where, tracker.run_id)
+    folder.note_run(tracker.where, tracker.run_id)
     tracker.runs("label")
     tags = {"kind": "comparison", "comparison": plan.name, "data": probed.name, "digest": probed.digest}
     tracker.tags(tags | {"status": "running"})
