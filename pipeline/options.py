@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
 from pipeline.config import Config, Section, choices_of
 from pipeline.errors import ConfigError
-from pipeline.mistakes import Whole, shown
+from pipeline.mistakes import AnyConfig, shown
 from pipeline.study_config import StudyConfig
 
 WIDTH = 100
@@ -48,7 +48,8 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
     if group in GLOBAL:  # no fields of its own, values for those of others
         return "\n".join([f"{group}={choice}", textwrap.indent(_file(group, choice, config_dir).read_text(), "  ")])
-    sections, section = choices_of(group, Whole), compose_values([f"{group}={choice}"], config_dir, Whole).get(group)
+    sections = choices_of(group, AnyConfig)
+    section = compose_values([f"{group}={choice}"], config_dir, AnyConfig).get(group)
     kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None
     if kind is None or not isinstance(section, dict):
         file = _file(group, choice, config_dir)
