@@ -185,5 +185,6 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
 
 
 def _tested(result: Result, found: Evaluation, findings: tuple[str, ...]) -> Result:
-    tested = replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
-    return replace(tested, findings=findings)
+    return replace(
+        result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction, findings=findings
+    )
