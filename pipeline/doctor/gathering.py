@@ -49,7 +49,7 @@ def gather(
         history=history,
         spreads=spreads,
         diverged=diverged,
-        outcome=None if evaluation is None else _outcome(module.network, data, evaluation),
+        outcome=None if evaluation is None else _outcome(module.network, data, train, evaluation),
     )
 
 
@@ -73,9 +73,8 @@ def _constant_losses(module: TableModule, train: Arrays, task: Task) -> list[flo
     return [float(module.loss(answer.expand(len(y), 1, len(answer)), y)) for answer in answers]
 
 
-def _outcome(network: nn.Module, data: TableDataModule, evaluation: Evaluation) -> Outcome:
-    task = data.table.task
-    train, val = _some(data.train), _some(data.val)
+def _outcome(network: nn.Module, data: TableDataModule, train: Arrays, evaluation: Evaluation) -> Outcome:
+    task, val = data.table.task, _some(data.val)
     y, y_train = (data.targets(rows[_places(len(rows))]) for rows in (data.splits.val, data.splits.train))
     prediction, prediction_train = (predict(run_network(network, part), data) for part in (val, train))
     return Outcome(
