@@ -2,24 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from pipeline.compose import load_config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.doctor import gathering
 from pipeline.fitting import build_module
 from pipeline.networks import build_network
-
-
-def test_the_linear_models_are_those_of_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    x, y, target = rng.normal(size=(200, 5)), rng.integers(0, 3, 200), rng.normal(size=(200, 1))
-    design = torch.cat([torch.from_numpy(x), torch.ones(200, 1, dtype=torch.float64)], dim=1)
-    chances = gathering._logistic(design, y, design, 3)
-    np.testing.assert_allclose(chances, LogisticRegression().fit(x, y).predict_proba(x), atol=2e-3)
-    values = gathering._ridge(torch.from_numpy(x), target, torch.from_numpy(x))
-    np.testing.assert_allclose(values[:, 0], Ridge(fit_intercept=False).fit(x, target[:, 0]).predict(x))
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("iris", 3), ("breast_cancer", 2)])
