@@ -152,9 +152,11 @@ def _xgboost(problem: Problem) -> Any:
 def _catboost(problem: Problem) -> Any:
     from catboost import CatBoostClassifier, CatBoostRegressor
 
-    kind = CatBoostClassifier if problem.is_class else CatBoostRegressor
-    asked = {"random_seed": problem.seed, "verbose": 0, "allow_writing_files": False}
-    return _for_each_target(kind(cat_features=[*problem.categories], **asked), problem)
+    asked = {"cat_features": [*problem.categories], "random_seed": problem.seed, "verbose": 0}
+    if problem.is_class:
+        return CatBoostClassifier(**asked, allow_writing_files=False)
+    loss = "MultiRMSE" if problem.n_targets > 1 else "RMSE"
+    return CatBoostRegressor(**asked, loss_function=loss, allow_writing_files=False)
 
 
 def _for_each_target(estimator: Any, problem: Problem) -> Any:
