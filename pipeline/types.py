@@ -109,6 +109,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __neg__(self) -> "Interval":
+        """The same the other way round, as of a difference."""
+        return Interval(-self.value, -self.high, -self.low)
+
 
 @dataclass(frozen=True)
 class Result:

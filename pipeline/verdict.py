@@ -52,7 +52,8 @@ def verdict(
     if not known:
         return ""
     best = max(known, key=lambda name: sign * known[name])
-    gain = _times(sign, paired_bootstrap(task, metric, y, [answers[best]], [prediction], seed=seed))
+    gain = paired_bootstrap(task, metric, y, [answers[best]], [prediction], seed=seed)
+    gain = gain if sign > 0 else -gain
     own = compute_metrics(task, y, prediction)[metric]
     test = f"{_by(gain)}, paired bootstrap over {len(y):,} test rows"
     figures = f"{metric} {shown(own)} against {shown(known[best])} ({test})"
@@ -63,13 +64,8 @@ def verdict(
     return f"the network does not beat {best}, the best baseline, by more than noise: {figures}; {best} may do as well"
 
 
-def _times(sign: int, difference: Interval) -> Interval:
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    return Interval(sign * difference.value, low, high)
-
-
 def _by(gain: Interval) -> str:
     """How much better, or worse."""
-    word, told = ("better", gain) if gain.value >= 0 else ("worse", _times(-1, gain))
+    word, told = ("better", gain) if gain.value >= 0 else ("worse", -gain)
     value, low, high = map(shown, told)
     return f"{word} by {value}, 95 % interval {low} to {high}"

@@ -35,3 +35,21 @@ def test_one_hot_columns_are_one_code_and_numbers_are_cut_at_quantiles() -> None
     assert codes.tolist() == [1, 2, 0]
     (codes,) = gathering._binned(np.linspace(0, 1, 80, dtype=np.float32)[:, None])
     assert np.bincount(codes).tolist() == [20, 20, 20, 20]
+
+
+def iris(*overrides: str) -> TableDataModule:
+    data = TableDataModule(load_config(["data=iris", "tracking=none", *overrides]))
+    data.setup()
+    return data
+
+
+def test_the_loss_of_a_linear_model_is_compared_row_by_row() -> None:
+    y = np.array([0, 1] * 50)
+    network, linear = (np.where(np.eye(2)[y] == 1, sure, 1 - sure) for sure in (0.5, 0.8))
+    found = gathering._lower_loss(iris(), y, network, linear)
+    assert found == pytest.approx([np.log(0.8 / 0.5)] * 3)
+
+
+def test_another_loss_than_that_of_the_linear_model_is_not_compared() -> None:
+    y = np.zeros((5, 1))
+    assert gathering._lower_loss(iris("data=diabetes", "loss=mae"), y, y, y) is None

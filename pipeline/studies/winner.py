@@ -108,7 +108,7 @@ def compare(
         metric=metric,
         best=tuple(result.test[metric].value for result in refits["best"]),
         default=tuple(result.test[metric].value for result in refits["default"]),
-        gain=gain if higher_is_better(metric) else Interval(-gain.value, -gain.high, -gain.low),
+        gain=gain if higher_is_better(metric) else -gain,
         ensemble=float(function(y, averaged, once)[0]) if averaged is not None else None,
         n_members=len(members),
         verdict=refits["best"][0].verdict,
