@@ -1,6 +1,8 @@
 """Baselines: each as scikit-learn used directly, kept between runs, beside every run but trials."""
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 from mlflow import MlflowClient
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -244,6 +247,15 @@ def test_without_baselines_there_is_no_word_of_them(cli: Callable[..., Done]) ->
     done = cli("train", "data=iris", "tracking=none", "trainer.max_epochs=1", "baselines=[]")
     assert done.code == 0
     assert "baseline" not in done.out
+
+
+def test_a_run_that_is_interrupted_has_none() -> None:
+    class Stop(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = train(quick("trainer.max_epochs=50"), [Stop()])
+    assert (result.status, result.baselines, result.verdict) == ("KILLED", {}, "")
 
 
 def test_a_trial_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
