@@ -29,8 +29,11 @@ def describe_groups(config_dir: Path | None = None) -> str:
     for group, choices in list_groups(config_dir).items():
         marked = [choice + "*" * ({group: choice} in defaults) for choice in choices]
         lines.append(f"{group:<12} {'  '.join(marked)}")
-    seed = Config.model_fields["seed"]
-    return "\n".join([*lines, "", f"seed={shipped[0]['seed']}       {seed.description} ({_range(seed)})"])
+    lines.append("")
+    for name in ("seed", "baselines"):  # which belong to no group
+        field = Config.model_fields[name]
+        lines += [f"{name}={_shown(shipped[0][name])}   ({_range(field)})", *_wrap(field.description or "", "    ")]
+    return "\n".join(lines)
 
 
 def describe_group(group: str, config_dir: Path | None = None) -> str:

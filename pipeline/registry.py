@@ -122,8 +122,7 @@ def _gain(client: "MlflowClient", champion: str, challenger: str, task: Any, met
     (y, first), (same, second) = (read_tested(file, task) for file in files)
     if not np.array_equal(y, same):
         raise ValueError("the rows differ")
-    low = paired_bootstrap(task, metric, y, [first], [second], seed=0)
-    return Interval(-low.value, -low.high, -low.low)
+    return -paired_bootstrap(task, metric, y, [first], [second], seed=0)
 
 
 def _download(client: "MlflowClient", run_id: str, path: str) -> str:

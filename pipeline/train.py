@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
+from pipeline.baselines import check_installed
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.console import log_notes
@@ -28,6 +30,7 @@ from pipeline.registry import register
 from pipeline.threads import choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
 from pipeline.types import Result
+from pipeline.verdict import Standing, beside
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def train(
 
     Raises:
         DataError: the table cannot be trained on.
-        ConfigError: a setting does not fit the data.
+        ConfigError: a setting does not fit the data, or a baseline's package is not installed.
         TrackingError: the tracking store cannot be used.
         TrainingError: the loss is no longer a finite number.
     """
@@ -74,12 +77,12 @@ def train(
             trainer.callbacks += doctor.callbacks  # type: ignore[attr-defined]  # before the record of epochs
             fitted = fit(module, data, trainer, tracker, file, clock, callbacks, resume=resume is not None)
         with clock.part("evaluation"):
-            if fitted.best_weights:
-                network.load_state_dict(fitted.best_weights)
-            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
+            evaluation = evaluate(_at_best(network, fitted), module.loss, data, seed=config.seed)
+        with clock.part("baselines"):
+            standing = beside(() if fitted.interrupted else config.baselines, data, evaluation)
         with clock.part("doctor"):
-            findings = doctor.conclude(fitted.rows, evaluation)
-        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, findings)
+            findings = doctor.conclude(fitted.rows, evaluation, standing.baselines.get("linear"))
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, standing, findings)
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         with clock.part("bundle"):
             result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
@@ -151,7 +154,8 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
 
 
 def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
-    """The data, prepared; raises ConfigError where a setting does not fit it."""
+    """The data, prepared; raises ConfigError where a setting does not fit it, or a baseline's package is missing."""
+    check_installed(config.baselines)
     data = TableDataModule(config, prepared)
     data.setup()
     _say(data)
@@ -171,6 +175,12 @@ def _say(data: TableDataModule) -> None:
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
 
 
+def _at_best(network: nn.Module, fitted: Fit) -> nn.Module:
+    if fitted.best_weights:
+        network.load_state_dict(fitted.best_weights)
+    return network.cpu()
+
+
 def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     at_best = next((row for row in fitted.rows if row["epoch"] == fitted.best_epoch), {})
     return Result(
@@ -184,7 +194,6 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     )
 
 
-def _tested(result: Result, found: Evaluation, findings: tuple[str, ...]) -> Result:
-    return replace(
-        result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction, findings=findings
-    )
+def _tested(result: Result, found: Evaluation, standing: Standing, findings: tuple[str, ...]) -> Result:
+    tested = replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
+    return replace(tested, baselines=standing.scores, verdict=standing.verdict, findings=findings)

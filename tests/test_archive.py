@@ -38,7 +38,8 @@ def test_the_page_has_all_that_a_run_leaves() -> None:
     root, run_id = trained()
     page = publish(str(root), run_id).read_text()
     assert re.findall(r'<h2 id="[^"]*">([^<]*)</h2>', page) == [
-        "Result", "Findings", "Curves", "Calibration and coverage", "Figures", "Data", "Settings", "Run it again",
+        "Result", "Baselines", "Findings", "Curves", "Calibration and coverage", "Figures", "Data", "Settings",
+        "Run it again",
     ]  # fmt: skip
 
 

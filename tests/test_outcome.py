@@ -53,6 +53,22 @@ def test_the_table_of_the_description_is_not_told_twice() -> None:
     assert "best epoch 2 of 2. sets hold" in told
 
 
+def test_baselines_stand_beside_the_network_with_the_verdict() -> None:
+    others = {
+        "baseline/linear/test/accuracy": 0.75,
+        "baseline/linear/test/log_loss": 0.25,
+        "baseline/linear/val/ece": 0.1,
+    }
+    run = past(metrics=METRICS | others, tags={"task": "binary", "verdict": "the network beats linear: 1 against 0.75"})
+    rows = "network 1 – 0.1054 linear 0.75 – 0.25"
+    told = f"Model Accuracy ROC AUC Log loss {rows} The network beats linear: 1 against 0.75."
+    assert words(parts(run)["Baselines"]) == told
+
+
+def test_without_baselines_there_is_no_section_of_them() -> None:
+    assert "Baselines" not in parts(past(metrics=METRICS))
+
+
 def test_coverage_is_told_with_what_was_asked() -> None:
     metrics = METRICS | {"test/coverage": 0.956, "test/mean_set_size": 1.1}
     told = words(parts(past(metrics=metrics, files={CONFIG: b"predict: {coverage: 0.9}"}))["Result"])

@@ -80,6 +80,23 @@ def test_both_settings_are_trained_with_each_seed_and_tagged() -> None:
     assert names == {"best": ["best 3", "best 4"], "default": ["default 3", "default 4"]}
 
 
+def test_baselines_stand_beside_the_best_settings_with_the_first_seed_alone() -> None:
+    asked: list[str] = []
+
+    def says(job: Run) -> Ended:
+        asked.extend([f"{job.tags['role']} {job.config.seed}"] * job.baselines)
+        return Ended(result(0.5))
+
+    refit(TwoAtATime(says), {"default": quick(), "best": quick()}, [3, 4], "parent", "s")  # type: ignore[arg-type]
+    assert asked == ["best 3"]
+
+
+def test_the_verdict_on_the_best_settings_is_told() -> None:
+    best = replace(result(0.9), verdict="the network beats linear")
+    lines = compare("binary", "log_loss", {"best": [best], "default": [result(0.5)]}, [], 0).lines()
+    assert lines[-1] == "the network beats linear"
+
+
 # ---------------------------------------------------------------- compared
 @pytest.mark.parametrize(
     ("best", "default", "says"),

@@ -16,9 +16,12 @@ from pipeline.mistakes import shown
 from pipeline.types import Task
 
 CASES = "cases"  # the key of `vary` under which labels stand for overrides that belong together
-NOT_COMPARED = {"tracking", "predict", "serve", "seed", "comparison", "vary", "seeds"}  # may change as it goes on
+NOT_COMPARED = {  # may change as it goes on
+    "tracking", "baselines", "predict", "serve", "seed", "comparison", "vary", "seeds",
+}  # fmt: skip
 NOT_VARIED = {
     "seed": "is varied by seeds=N",
+    "baselines": "changes no training",
     "data": "runs on other rows cannot be compared",
     "predict": "changes no training",
     "serve": "changes no training",

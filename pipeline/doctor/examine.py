@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 
+from pipeline.baselines import Baseline
 from pipeline.config import Doctor as Asked
 from pipeline.data.datamodule import TableDataModule
 from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, to_json
@@ -47,11 +48,13 @@ class Doctor:
             told = "".join(f"\n  found: {finding.line}" for finding in findings)
             raise TrainingError(f"{error}{told}") from error
 
-    def conclude(self, history: Sequence[Mapping[str, float]], evaluation: Evaluation) -> tuple[str, ...]:
+    def conclude(
+        self, history: Sequence[Mapping[str, float]], evaluation: Evaluation, linear: Baseline | None
+    ) -> tuple[str, ...]:
         """What is wrong with the run, a line each, which is also tracked; nothing of one without a whole epoch."""
         if not history or not self._probe.measures:
             return ()
-        findings = findings_of(gather(self._module, self._data, self._probe, history, evaluation))
+        findings = findings_of(gather(self._module, self._data, self._probe, history, evaluation, linear))
         self._record(findings)
         return tuple(finding.line for finding in findings)
 

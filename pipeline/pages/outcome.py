@@ -46,7 +46,7 @@ CAPTIONS = {
     "health": "Gradients, steps and activations of each layer, by epoch",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
-SERIES = ("time/", "train/", "val/", "val_best/", "doctor/")  # metrics that curves, not cards, are for
+SERIES = ("time/", "train/", "val/", "val_best/", "doctor/", "baseline/")  # metrics that curves, not cards, are for
 LOSSES = {"train/loss": "training", "val/loss": "validation"}
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
 WIDE = {"parallel_coordinate", "contour", "slice"}
@@ -56,6 +56,7 @@ def outcome_parts(run: PastRun) -> list[Part]:
     """The sections that the run has something for."""
     sections = {
         "Result": _result(run),
+        "Baselines": _baselines(run),
         "Findings": _findings(run),
     }
     return filled(sections)
@@ -185,6 +186,24 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
     return joined(
         [table(headings, rows, label="test metrics", numbers=len(headings) - 2), tag("p", told, class_="mute")]
     )
+
+
+# ---------------------------------------------------------------- baselines
+def _baselines(run: PastRun) -> Html:
+    """The network beside the models that it has to beat, by the metrics that matter most."""
+    found = dict.fromkeys(name.split("/")[1] for name in run.metrics if name.startswith("baseline/"))
+    metrics = {name: metric for name, metric in _metrics(run).items() if name in HEADLINES[_task(run)]}
+    if not found or not metrics:
+        return Html("")
+    models = {"network": "test", **{name: f"baseline/{name}/test" for name in found}}
+    rows = [
+        [name, *(_told(run.metrics.get(f"{place}/{metric}", math.nan)) for metric in metrics)]
+        for name, place in models.items()
+    ]
+    headings = ["Model", *(metric.label for metric in metrics.values())]
+    verdict = run.tags.get("verdict", "")
+    shown_table = table(headings, rows, label="baselines", numbers=len(metrics))
+    return joined([shown_table, *([tag("p", f"{verdict[:1].upper()}{verdict[1:]}.")] if verdict else [])])
 
 
 # ---------------------------------------------------------------- findings

@@ -21,7 +21,8 @@ MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not wha
     "refit_seeds", "ensemble",
 }  # fmt: skip
 NOT_SEARCHED: dict[str, bool | set[str]] = {
-    "tracking": True, "doctor": True, "predict": True, "serve": True, "search": True, "study": MAY_CHANGE,
+    "tracking": True, "baselines": True, "doctor": True, "predict": True, "serve": True, "search": True,
+    "study": MAY_CHANGE,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Comparison:
     gain: Interval  # how much better the best is, positive where it is; paired over the test rows
     ensemble: float | None = None  # the metric of the averaged predictions of the best trials
     n_members: int = 0
+    verdict: str = ""  # on the best settings with the first seed and their baselines
     run_id: str = ""  # of the best settings with the first seed, where their model may be used
 
     def lines(self) -> list[str]:
@@ -42,6 +43,8 @@ class Comparison:
                 f"ensemble of the {self.n_members} best trials: {name} {shown(self.ensemble)}, "
                 f"against {shown(float(np.mean(self.best)))} of the best alone"
             )
+        if self.verdict:
+            lines.append(self.verdict)
         return lines
 
 
@@ -56,7 +59,10 @@ def refit(
     """Train, test and track each of the configs with each of the seeds; raises TrainingError where one fails."""
     jobs = {
         (role, seed): Run(
-            config.model_copy(update={"seed": seed}), parent or None, {"kind": "refit", "study": study, "role": role}
+            config.model_copy(update={"seed": seed}),
+            parent or None,
+            {"kind": "refit", "study": study, "role": role},
+            baselines=(role, seed) == ("best", seeds[0]),
         )
         for role, config in configs.items()
         for seed in seeds
@@ -102,9 +108,10 @@ def compare(
         metric=metric,
         best=tuple(result.test[metric].value for result in refits["best"]),
         default=tuple(result.test[metric].value for result in refits["default"]),
-        gain=gain if higher_is_better(metric) else Interval(-gain.value, -gain.high, -gain.low),
+        gain=gain if higher_is_better(metric) else -gain,
         ensemble=float(function(y, averaged, once)[0]) if averaged is not None else None,
         n_members=len(members),
+        verdict=refits["best"][0].verdict,
         run_id="" if refits["best"][0].fault else refits["best"][0].run_id,
     )
 
