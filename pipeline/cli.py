@@ -266,13 +266,14 @@ def doctor(
 
     past, findings = look_up(_load(overrides).tracking.root, run)
     say_lines(*(f"found: {finding.line}" for finding in findings) if findings else ["nothing is wrong with this run"])
-    if not fix or not advised(findings):
+    advice = advised(findings)
+    if not fix or not advice:
         return
     from pipeline.train import train
 
     listen(terminal())
-    say_lines(f"training with {' '.join(advised(findings))}")
-    result = train(fixed_config(past, findings, overrides or []), tags={"fixes": past.run_id})
+    say_lines(f"training with {' '.join(advice)}")
+    result = train(fixed_config(past, [*advice, *(overrides or [])]), tags={"fixes": past.run_id})
     out().print(side_by_side(past, result))
     say_lines(*(f"found: {finding}" for finding in result.findings))
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PARTS = ("import", "data", "compute", "evaluation", "doctor", "bundle", "checkpoint", "tracking", "report")
+PARTS = ("import", "data", "compute", "evaluation", "baselines", "doctor", "bundle", "checkpoint", "tracking", "report")
 LARGE_SHARE = 1 / 3  # of the run, from which what is not compute is worth a line
 
 

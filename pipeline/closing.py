@@ -1,12 +1,14 @@
 """What a terminal shows when a run is over: test metrics with intervals, the model, where to look."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
+from pipeline.pages.past import HEADLINES
 from pipeline.record import trust_line
 from pipeline.tracking import root_override
 from pipeline.types import Result
@@ -16,6 +18,8 @@ def show_result(config: Config, result: Result, program: str) -> None:
     """Print the closing table and the lines under it; `program` is how the command is typed."""
     out = Console(highlight=False)
     out.print(_table(result))
+    if result.baselines:
+        out.print(_beside(result))
     for line in _lines(config, result, program):
         out.print(line, soft_wrap=True, markup=False)
 
@@ -30,8 +34,23 @@ def _table(result: Result) -> Table:
     return table
 
 
+def _beside(result: Result) -> Table:
+    """The network and its baselines, by the metrics that matter most."""
+    labels = CLASSIFICATION | REGRESSION
+    told = [name for name in result.test if name in {*chain(*HEADLINES.values())}]
+    table = Table("model", title="test: beside the baselines", title_justify="left")
+    for name in told:
+        table.add_column(labels[name].label, justify="right")
+    table.add_row("network", *(shown(result.test[name].value) for name in told))
+    for model, scores in result.baselines.items():
+        table.add_row(model, *(shown(scores[f"test/{name}"]) for name in told))
+    return table
+
+
 def _lines(config: Config, result: Result, program: str) -> Iterator[str]:
     root = root_override(config.tracking.root)
+    if result.verdict:
+        yield result.verdict
     yield trust_line(config.predict.coverage, result.trust)
     yield from (f"found: {finding}" for finding in result.findings)
     yield f"best epoch {result.best_epoch} of {result.n_epochs}, {result.n_params} parameters, {result.seconds:.1f} s"

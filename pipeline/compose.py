@@ -117,6 +117,11 @@ def overrides_of_file(file: Path, others: Sequence[str]) -> list[str]:
         raise _errors(f"--config: {file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise _errors(f"--config: {file} holds no config; write one with `pipeline config > {file}`")
+    return overrides_of_values(values, others)
+
+
+def overrides_of_values(values: Mapping[str, Any], others: Sequence[str]) -> list[str]:
+    """The values of a whole config as overrides; what `others` choose anew is left to them."""
     groups = list_groups()
     chosen = {text.partition("=")[0] for text in others}
     kept = {group: value for group, value in values.items() if group not in chosen}

@@ -514,6 +514,9 @@ class NoTracking(TrackingSection):
 Tracking = Annotated[Mlflow | NoTracking, Field(discriminator="name")]
 
 
+Baseline = Literal["dummy", "linear", "hist_gb", "lightgbm", "xgboost", "catboost"]
+
+
 class Config(Section):
     """Everything a training run is asked to do.
 
@@ -522,6 +525,10 @@ class Config(Section):
 
     root: ClassVar[str] = "config"
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(description="seed of weights, shuffling and dropout")
+    baselines: tuple[Baseline, ...] = Field(
+        description="models fitted on the same splits, which the network has to beat; lightgbm, xgboost and catboost "
+        "need the extra [boosting]; []: none"
+    )
     data: Data
     preprocess: Preprocess
     model: Model
@@ -539,7 +546,11 @@ def choices_of(group: str, kind: type[Config] = Config) -> dict[str, type[Sectio
     """The sections a group can hold, by their `name`; a group with one section only is keyed by the group's name."""
     annotation = kind.model_fields[group].annotation
     sections: tuple[type[Section], ...] = get_args(annotation) or (annotation,)
-    return {_choice(section) or group: section for section in sections}
+    return {_choice(section) or group: section for section in sections if _is_section(section)}
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _choice(section: type[Section]) -> str | None:

@@ -4,12 +4,15 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 160  # characters of a line in a file
+
+logger = logging.getLogger(__name__)
 
 
 def terminal() -> "Console":
@@ -41,6 +44,12 @@ def say_errors(*lines: str) -> None:
     """Print errors, a line each."""
     for line in lines:
         print("error:", " ".join(line.split()), file=sys.stderr)  # noqa: T201  # a column's name may hold line ends
+
+
+def log_notes(notes: Iterable[str]) -> None:
+    """Log what was inferred about a table; a column that looks like an id, which spoils a network, as a warning."""
+    for note in notes:
+        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
 
 
 def listen(console: "Console") -> None:

@@ -1,7 +1,6 @@
 """One fit: Lightning's Trainer for a config, the module it trains, and the callbacks that go along."""
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,11 @@ from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import ConfigError, first_line
 from pipeline.loop import Checkpoint, History, Row, Validation, interruptible, read_checkpoint
 from pipeline.losses import build_loss, loss_unit
-from pipeline.metrics import compute_metrics, metrics_of
+from pipeline.metrics import compute_metrics, higher_is_better, monitors_of
 from pipeline.module import TableModule, predictions
 from pipeline.optim import Span
 from pipeline.tracking import Tracker
 from pipeline.types import Task
-
-# multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
-# fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them
-THREADED_WORK = 500_000_000
-
 
 # what a run has to say it says itself; Lightning's own loggers add advice and advertisements
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -44,24 +38,11 @@ class Fit(NamedTuple):
     interrupted: bool
 
 
-def choose_threads(asked: int | str, work: int) -> int:
-    """Torch threads: as asked; for auto one for small networks, else one a core.
-
-    Args:
-        asked: trainer.threads.
-        work: multiply-adds of a mini-batch, about rows times parameters.
-    """
-    if isinstance(asked, int):
-        return asked
-    return 1 if work < THREADED_WORK else os.cpu_count() or 1
-
-
 def check_monitor(config: Config, task: Task) -> None:
     """Raise ConfigError where the monitored metric is not one of the task's."""
-    name = config.trainer.monitor.removeprefix("val/")
-    if name != "loss" and name not in metrics_of(task):
-        fitting = ", ".join(f"val/{known}" for known in ("loss", *metrics_of(task)))
-        raise ConfigError(f"trainer.monitor: {config.trainer.monitor} does not fit {task}; choices: {fitting}")
+    fitting, asked = monitors_of(task), config.trainer.monitor
+    if asked not in fitting:
+        raise ConfigError(f"trainer.monitor: {asked} does not fit {task}; choices: {', '.join(fitting)}")
 
 
 def build_trainer(config: Config) -> pl.Trainer:
@@ -91,12 +72,11 @@ def build_module(config: Config, data: TableDataModule, network: nn.Module, worl
     """The LightningModule that trains `network` on `data`."""
     task, y = data.table.task, data.targets(data.splits.val)
     center, scale = data.preprocessor.target_center_, data.preprocessor.target_scale_
-    name = config.trainer.monitor.removeprefix("val/")
     span = Span(
         max_epochs=config.trainer.max_epochs,
         batches_per_epoch=steps_per_epoch(len(data.train.y), config.trainer.batch_size, world_size),
         accumulate=config.trainer.accumulate_grad_batches,
-        higher_is_better=name != "loss" and metrics_of(task)[name].higher_is_better,
+        higher_is_better=higher_is_better(config.trainer.monitor),
     )
 
     def score(outputs: torch.Tensor) -> Mapping[str, float]:

@@ -64,8 +64,7 @@ def resolved(config: Config, data: TableDataModule, network: nn.Module) -> tuple
 def _range_test(config: Config, data: TableDataModule, network: nn.Module) -> RangeTest:
     """Train with a rate that grows from step to step, until the loss is ruined."""
     loss = build_loss(config.loss, data.features)
-    start = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": LOWEST})})
-    optimizer = build_optimizer(start.optimizer, network)
+    optimizer = build_optimizer(config.optimizer.model_copy(update={"lr": LOWEST}), network)
     rates = np.geomspace(LOWEST, HIGHEST, N_STEPS)
     smoothed: list[float] = []
     mean = 0.0

@@ -7,7 +7,7 @@ Shapes: N rows, C classes, T targets, R resamples. `y` is (N,) int codes 0..C-1 
 regression; `prediction` is (N, C) probabilities or (N, T) values; `weights` is (R, N), counts in float64.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,11 +141,30 @@ REGRESSION = {
         Metric("median_absolute_error", "Median absolute error", False, median_absolute_error),
     )
 }
+# the metric that goes with the loss of a task, whichever loss it is; lower is better
+LOSS_METRIC: Mapping[str, str] = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
 
 
 def metrics_of(task: Task) -> dict[str, Metric]:
     """Return the metrics of a task by name, in the order tables show them."""
     return REGRESSION if task == "regression" else CLASSIFICATION
+
+
+def monitors_of(task: Task) -> tuple[str, ...]:
+    """Return what can be monitored of a task while it trains, each after `val/`."""
+    return tuple(f"val/{name}" for name in ("loss", *metrics_of(task)))
+
+
+def higher_is_better(monitor: str) -> bool:
+    """Return whether a metric, with `val/` before it or not, is better when higher; of what is none it is not."""
+    known = (CLASSIFICATION | REGRESSION).get(monitor.removeprefix("val/"))
+    return known is not None and known.higher_is_better
+
+
+def tested_metric(monitor: str, task: Task) -> str:
+    """Return the test metric that goes with what was monitored: itself, else that of the loss."""
+    name = monitor.removeprefix("val/")
+    return name if name in metrics_of(task) else LOSS_METRIC[task]
 
 
 def shown(value: float) -> str:

@@ -14,7 +14,7 @@ from pipeline.config import Config, choices_of
 from pipeline.study_config import StudyConfig
 
 
-class Whole(StudyConfig, ComparisonConfig):
+class AnyConfig(StudyConfig, ComparisonConfig):
     """The sections of every command."""
 
 
@@ -75,9 +75,9 @@ def _explain(path: str, details: Sequence[ErrorDetails], values: Mapping[str, An
     if code == "value_error":
         return f"{path}.{context['error']}"
     if code == "union_tag_not_found":
-        return f"{path}.name: must be given; choices: {', '.join(choices_of(path, Whole))}"
+        return f"{path}.name: must be given; choices: {', '.join(choices_of(path, AnyConfig))}"
     if code == "union_tag_invalid":
-        return f"{path}.name: no such choice, got '{context['tag']}'{hint(context['tag'], choices_of(path, Whole))}"
+        return f"{path}.name: no such choice, got '{context['tag']}'{hint(context['tag'], choices_of(path, AnyConfig))}"
     if code in NO_SECTION:
         return f"{path}: must be a group of settings, {got}"
     rules = [rule(other["msg"]) for other in details]
@@ -87,7 +87,7 @@ def _explain(path: str, details: Sequence[ErrorDetails], values: Mapping[str, An
 def _path(loc: tuple[int | str, ...]) -> str:
     """Dotted path of a mistake without pydantic's own marks: union tags and the types it tried."""
     section, *rest = loc
-    if rest and rest[0] in choices_of(str(section), Whole):
+    if rest and rest[0] in choices_of(str(section), AnyConfig):
         rest = rest[1:]
     names = [str(part) for part in rest if isinstance(part, int) or part.isidentifier()]
     kept = [name for name in names if name not in ("int", "float", "bool", "str", "constrained", "tuple")]
@@ -98,7 +98,7 @@ def _siblings(path: str, values: Mapping[str, Any], kind: type[Config]) -> Itera
     section, _, field = path.partition(".")
     if not field:
         return kind.model_fields
-    choices = choices_of(section, Whole)
+    choices = choices_of(section, AnyConfig)
     chosen = choices.get(values[section].get("name")) or next(iter(choices.values()))
     return [name for name in chosen.model_fields if name != "name"]
 
@@ -108,7 +108,7 @@ def rule(message: str) -> str:
     message = message.partition(", unable")[0]
     for pydantic_word, word in (
         ("Input should be", "must be"), ("a valid dictionary", "names with a value each"),
-         ("String should", "must"), ("Tuple should", "must"),
+        ("String should", "must"), ("Tuple should", "must"),
         ("a valid integer", "a whole number"), ("a valid number", "a number"), ("a valid string", "text"),
         ("a valid boolean", "true or false"), ("a valid tuple", "a list"), (" after validation", ""),
     ):  # fmt: skip

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
 from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
-from pipeline.mistakes import Whole, shown
+from pipeline.mistakes import AnyConfig, shown
 from pipeline.sections import Section
 from pipeline.study_config import StudyConfig
 
@@ -30,8 +30,11 @@ def describe_groups(config_dir: Path | None = None) -> str:
     for group, choices in list_groups(config_dir).items():
         marked = [choice + "*" * ({group: choice} in defaults) for choice in choices]
         lines.append(f"{group:<12} {'  '.join(marked)}")
-    seed = Config.model_fields["seed"]
-    return "\n".join([*lines, "", f"seed={shipped[0]['seed']}       {seed.description} ({_range(seed)})"])
+    lines.append("")
+    for name in ("seed", "baselines"):  # which belong to no group
+        field = Config.model_fields[name]
+        lines += [f"{name}={_shown(shipped[0][name])}   ({_range(field)})", *_wrap(field.description or "", "    ")]
+    return "\n".join(lines)
 
 
 def describe_group(group: str, config_dir: Path | None = None) -> str:
@@ -49,7 +52,8 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
     if group in GLOBAL:  # no fields of its own, values for those of others
         return "\n".join([f"{group}={choice}", textwrap.indent(_file(group, choice, config_dir).read_text(), "  ")])
-    sections, section = choices_of(group, Whole), compose_values([f"{group}={choice}"], config_dir, Whole).get(group)
+    sections = choices_of(group, AnyConfig)
+    section = compose_values([f"{group}={choice}"], config_dir, AnyConfig).get(group)
     kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None
     if kind is None or not isinstance(section, dict):
         file = _file(group, choice, config_dir)

@@ -107,6 +107,10 @@ def record_end(
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
         tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
     tracker.metrics({f"test/{name}": value for name, value in result.trust.items()})
+    for name, scores in result.baselines.items():
+        tracker.metrics({f"baseline/{name}/{metric}": value for metric, value in scores.items()})
+    if result.verdict:
+        tracker.tags({"verdict": result.verdict})
     at_best = {f"val_best/{name.removeprefix('val/')}": value for name, value in result.val.items()}
     tracker.metrics(at_best | {"best_epoch": result.best_epoch})
     tracker.tags({"status": result.status.lower(), "mlflow.note.content": _run_note(config, table, result)})
@@ -131,7 +135,8 @@ def _run_note(config: Config, table: Table, result: Result) -> str:
     asked = f"{config.model.name} {config.model.shape}, {config.optimizer.name} at {rate_of(config.optimizer):g}"
     head = f"{asked}, seed {config.seed}: best epoch {result.best_epoch} of {result.n_epochs}."
     trusted = trust_line(config.predict.coverage, result.trust)
-    return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows, "", trusted])
+    told = [result.verdict, "", trusted] if result.verdict else [trusted]
+    return "\n".join([head, "", "| test | value | 95 % interval |", "|---|---|---|", *rows, "", *told])
 
 
 def split_digest(table: Table, rows: np.ndarray) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.bundle import DESCRIPTION, BundleError
 from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
-from pipeline.metrics import paired_bootstrap, shown
+from pipeline.metrics import LOSS_METRIC, paired_bootstrap, shown
+from pipeline.store import has_store
 from pipeline.tested import read_tested
-from pipeline.tracking import connect, is_remote
+from pipeline.tracking import connect
 from pipeline.types import Interval
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-COMPARED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # lower is better
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _champion(client: "MlflowClient", name: str) -> Any:
 def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]:
     """The alias that a new model gets, and why."""
     task = run.data.tags["task"]
-    metric, told = COMPARED[task], f"version {champion.version}"
+    metric, told = LOSS_METRIC[task], f"version {champion.version}"
     if champion.tags.get("test_digest") != run.data.tags["test_digest"]:
         return CHALLENGER, f"{told} stays champion, it was tested on other rows, so the two cannot be compared"
     try:
@@ -122,8 +122,7 @@ def _gain(client: "MlflowClient", champion: str, challenger: str, task: Any, met
     (y, first), (same, second) = (read_tested(file, task) for file in files)
     if not np.array_equal(y, same):
         raise ValueError("the rows differ")
-    low = paired_bootstrap(task, metric, y, [first], [second], seed=0)
-    return Interval(-low.value, -low.high, -low.low)
+    return -paired_bootstrap(task, metric, y, [first], [second], seed=0)
 
 
 def _download(client: "MlflowClient", run_id: str, path: str) -> str:
@@ -140,7 +139,7 @@ def models(root: str) -> list[dict[str, str]]:
         for alias, version in model.aliases.items():
             by_version.setdefault(str(version), []).append(alias)
         for found in client.search_model_versions(f"name = '{_quoted(model.name)}'", max_results=1000):
-            metric = COMPARED.get(found.tags.get("task", ""), "")
+            metric = LOSS_METRIC.get(found.tags.get("task", ""), "")
             run = _maybe_run(client, found.run_id)
             value = run.data.metrics.get(f"test/{metric}") if run else None
             rows.append(
@@ -221,7 +220,7 @@ def _default(client: "MlflowClient", root: str) -> str:
 
 
 def _loss(run: "Run") -> float:
-    return float(run.data.metrics.get(f"test/{COMPARED[run.data.tags['task']]}", np.inf))
+    return float(run.data.metrics.get(f"test/{LOSS_METRIC[run.data.tags['task']]}", np.inf))
 
 
 def _maybe_run(client: "MlflowClient", run_id: str | None) -> "Run | None":
@@ -241,7 +240,7 @@ def _run(client: "MlflowClient", root: str, run_id: str) -> "Run":
 
 
 def _connect(root: str) -> "MlflowClient":
-    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
+    if not has_store(root):
         raise BundleError(f"there are no runs under {root} yet; train first: pipeline train data=csv data.path=FILE …")
     return connect(root)
 

@@ -112,18 +112,26 @@ class Scorer:
     def _codes_of(self, column: Column, cells: pa.Array, faults: list[Fault], *, textual: bool) -> np.ndarray:
         """Codes (N,) of a column of categories."""
         codes: Mapping[str, int] = self._codes.get(column.name, {})
-        told: list[Fault] = []
-        try:
-            known = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
-            values, which = known.dictionary.to_pylist(), pc.fill_null(known.indices.cast(pa.int64()), -1)
-            texts = read_column(column, [*values, None], told, unknown="impute", textual=textual)
-        except pa.ArrowNotImplementedError:  # lists and the like, of which no two are compared
-            told = [Fault(None, column.name, None, "")]
-        if told:
+        known, told = _encoded(cells), list[Fault]()
+        if known is not None:
+            values = [*known.dictionary.to_pylist(), None]
+            texts = read_column(column, values, told, unknown="impute", textual=textual)
+            which = pc.fill_null(known.indices.cast(pa.int64()), -1).to_numpy()
+        if known is None or told:  # a fault is to name its row
             texts = read_column(column, cells.to_pylist(), faults, unknown="impute", textual=textual)
-            which = pa.array(range(len(texts)))
-        found: np.ndarray = np.array([codes.get(text, 0) for text in texts], np.int64)[which.to_numpy()]
+            which = np.arange(len(texts))
+        found: np.ndarray = np.array([codes.get(text, 0) for text in texts], np.int64)[which]
         return found
+
+
+def _encoded(cells: pa.Array) -> pa.DictionaryArray | None:
+    """Cells with each distinct value once; None for lists and the like, of which no two are compared."""
+    if pa.types.is_dictionary(cells.type):
+        return cells
+    try:
+        return cells.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        return None
 
 
 def _lists(sets: np.ndarray, classes: Sequence[Label]) -> pa.Array:

@@ -15,6 +15,7 @@ from pipeline.config import Mlflow, Tracking
 from pipeline.database import make_database
 from pipeline.errors import PipelineError, TrackingError, first_line
 from pipeline.sending import Dataset, Status, WholeRun, send
+from pipeline.store import is_remote, require_store, tracking_uri
 from pipeline.writer import Writer
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ PARENT = "mlflow.parentRunId"  # the tag by which the UI nests runs
 PAGE = 1000  # runs looked up at a time
 
 logger = logging.getLogger(__name__)
-
-
-def tracking_uri(root: str) -> str:
-    """Where runs are tracked: the server in MLFLOW_TRACKING_URI, else the database under `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
-
-
-def is_remote(root: str) -> bool:
-    """Whether runs go to a server."""
-    return tracking_uri(root).startswith(("http://", "https://", "databricks"))
 
 
 class Tracker:
@@ -266,8 +257,7 @@ def run_config(root: str, run_id: str) -> str:
     Raises:
         TrackingError: there is no such run, or it is over.
     """
-    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
-        raise TrackingError(f"run '{run_id}': there are no runs under {root}")
+    require_store(root, run_id)
     try:
         run = connect(root).get_run(run_id)
     except Exception as error:

@@ -8,24 +8,29 @@ from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
+from pipeline.baselines import check_installed
 from pipeline.clock import Clock
 from pipeline.config import Config
+from pipeline.console import log_notes
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
 from pipeline.doctor.examine import Doctor
 from pipeline.errors import TrackingError
 from pipeline.evaluate import Evaluation, evaluate
-from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, choose_threads, fit
+from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fit
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
 from pipeline.networks import build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
+from pipeline.threads import choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
 from pipeline.types import Arrays, Result
+from pipeline.verdict import Standing, beside
 
 INIT_ROWS = 2048  # about so many training rows are what initial weights may be fitted to
 
@@ -54,7 +59,7 @@ def train(
 
     Raises:
         DataError: the table cannot be trained on.
-        ConfigError: a setting does not fit the data.
+        ConfigError: a setting does not fit the data, or a baseline's package is not installed.
         TrackingError: the tracking store cannot be used.
         TrainingError: the loss is no longer a finite number.
     """
@@ -74,12 +79,12 @@ def train(
             trainer.callbacks += doctor.callbacks  # type: ignore[attr-defined]  # before the record of epochs
             fitted = fit(module, data, trainer, tracker, file, clock, callbacks, resume=resume is not None)
         with clock.part("evaluation"):
-            if fitted.best_weights:
-                network.load_state_dict(fitted.best_weights)
-            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
+            evaluation = evaluate(_at_best(network, fitted), module.loss, data, seed=config.seed)
+        with clock.part("baselines"):
+            standing = beside(() if fitted.interrupted else config.baselines, data, evaluation)
         with clock.part("doctor"):
-            findings = doctor.conclude(fitted.rows, evaluation)
-        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, findings)
+            findings = doctor.conclude(fitted.rows, evaluation, standing.baselines.get("linear"))
+        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, standing, findings)
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         with clock.part("bundle"):
             result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
@@ -157,7 +162,8 @@ def _some_rows(train: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
-    """The data, prepared; raises ConfigError where a setting does not fit it."""
+    """The data, prepared; raises ConfigError where a setting does not fit it, or a baseline's package is missing."""
+    check_installed(config.baselines)
     data = TableDataModule(config, prepared)
     data.setup()
     _say(data)
@@ -169,13 +175,18 @@ def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
 def _say(data: TableDataModule) -> None:
     """Tell what was inferred about the data, and what looks odd."""
     table, preprocessor = data.table, data.preprocessor
-    for note in table.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(table.notes)
     if preprocessor.dropped_:
         why = "the same in every training row, or every level rarer than preprocess.min_frequency"
         logger.warning("left out, nothing to learn from (%s): %s", why, ", ".join(preprocessor.dropped_))
     sizes = " / ".join(str(len(rows)) for rows in data.splits)
     logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
+
+
+def _at_best(network: nn.Module, fitted: Fit) -> nn.Module:
+    if fitted.best_weights:
+        network.load_state_dict(fitted.best_weights)
+    return network.cpu()
 
 
 def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
@@ -191,6 +202,6 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
     )
 
 
-def _tested(result: Result, found: Evaluation, findings: tuple[str, ...]) -> Result:
+def _tested(result: Result, found: Evaluation, standing: Standing, findings: tuple[str, ...]) -> Result:
     tested = replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
-    return replace(tested, findings=findings)
+    return replace(tested, baselines=standing.scores, verdict=standing.verdict, findings=findings)

@@ -111,6 +111,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __neg__(self) -> "Interval":
+        """The same the other way round, as of a difference."""
+        return Interval(-self.value, -self.high, -self.low)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -132,5 +136,7 @@ class Result:
     trust: Mapping[str, float] = field(default_factory=dict)  # coverage and mean size of sets or intervals on test rows
     fault: str = ""  # why the run's bundle must not be used, with the worst row; empty: it may, or there is none
     findings: tuple[str, ...] = ()  # what the doctor found, a line each
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # val/… and test/… of each
+    verdict: str = ""  # whether the network beats the best of them, in a sentence
     registered: str = ""  # what became of the model in the registry
     checkpoint: Path | None = None  # what the run could be resumed from

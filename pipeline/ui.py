@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import ConfigError, TrackingError
-from pipeline.tracking import connect, is_remote, tracking_uri
+from pipeline.store import is_remote, tracking_uri
+from pipeline.tracking import connect
 
 START_SECONDS = 60  # longest start of a server that is not broken, on a busy machine
 

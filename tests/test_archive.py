@@ -8,8 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.compose import load_config
-from pipeline.pages.archive import PAGE_BYTES, publish, read
-from pipeline.tracking import connect, tracking_uri
+from pipeline.pages.archive import PAGE_BYTES, publish, read, read_files
+from pipeline.store import tracking_uri
+from pipeline.tracking import connect
 from pipeline.train import train
 from tests.conftest import Done, mixed_frame
 from tests.models import trained
@@ -37,7 +38,8 @@ def test_the_page_has_all_that_a_run_leaves() -> None:
     root, run_id = trained()
     page = publish(str(root), run_id).read_text()
     assert re.findall(r'<h2 id="[^"]*">([^<]*)</h2>', page) == [
-        "Result", "Findings", "Curves", "Calibration and coverage", "Figures", "Data", "Settings", "Run it again",
+        "Result", "Baselines", "Findings", "Curves", "Calibration and coverage", "Figures", "Data", "Settings",
+        "Run it again",
     ]  # fmt: skip
 
 
@@ -51,6 +53,14 @@ def test_a_run_is_read_back_with_what_it_was_of() -> None:
     assert run.defaults["config.yaml"]["data.name"] == "breast_cancer"
     assert run.defaults["config.yaml"]["trainer.max_epochs"] == 100
     assert "data.path" not in run.defaults["config.yaml"]  # it has no default, it must be given
+
+
+def test_of_a_run_a_few_files_can_be_read_alone() -> None:
+    root, run_id = trained()
+    run = read_files(str(root), run_id, ["config.yaml", "doctor/findings.json", "none.yaml"])
+    whole = read(str(root), run_id)
+    assert run.files == {path: whole.files[path] for path in ("config.yaml", "doctor/findings.json")}
+    assert (run.name, run.metrics, run.tags) == (whole.name, whole.metrics, whole.tags)
 
 
 def test_a_run_can_be_named_by_the_first_digits_of_its_id_or_its_name() -> None:

@@ -108,8 +108,8 @@ USAGE = "Try `pipeline --help`"
         (["train", "optimizer.lrr=1"], "optimizer.lrr: no such setting, did you mean 'lr'?"),
         (["train", "optimizer.lr=-1"], "optimizer.lr: must be greater than 0 or 'auto', got -1"),
         (["train", "data=csv", "data.path=t.csv"], "data.target: must be given, as data.target=VALUE"),
-        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: data, doctor, loss, model, optimizer, "
-            "predict, preprocess, scheduler, seed, serve, tracking, trainer"),
+        (["train", "hydra.run.dir=x"], "hydra: no such setting; choices: baselines, data, doctor, loss, model, "
+            "optimizer, predict, preprocess, scheduler, seed, serve, tracking, trainer"),
         (["train", "--resume", "abc", "seed=3"], "--resume: goes on with the run's own settings, got seed=3; "
             "leave it out, or start a new run"),
         (["train", "--resume", "abc", "--config-dir", "."], "--resume: goes on with the run's own settings, "

@@ -10,7 +10,9 @@ from pipeline.compose import compose_values, conf_dir, list_groups, load_config,
 from pipeline.config import Config, Csv
 from pipeline.errors import ConfigError
 
-SETTINGS = "data, doctor, loss, model, optimizer, predict, preprocess, scheduler, seed, serve, tracking, trainer"
+SETTINGS = (
+    "baselines, data, doctor, loss, model, optimizer, predict, preprocess, scheduler, seed, serve, tracking, trainer"
+)
 CSV = ["data=csv", "data.path=t.csv", "data.target=y"]
 
 

@@ -33,7 +33,7 @@ from tests.conftest import quick
 REGISTRIES: dict[str, dict[str, Any]] = {
     "data": SOURCES, "model": NETWORKS, "loss": LOSSES, "optimizer": OPTIMIZERS, "scheduler": SCHEDULERS,
 }  # fmt: skip
-SECTIONS = [group for group in Config.model_fields if group != "seed"]
+SECTIONS = [group for group in Config.model_fields if group not in ("seed", "baselines")]
 STUDY = [group for group in StudyConfig.model_fields if group not in Config.model_fields]
 REQUIRED = {  # what a choice cannot guess
     "csv": ["data.path=t.csv", "data.target=y"],

@@ -12,6 +12,7 @@ from pipeline.pages.document import (
     document,
     escaped,
     facts,
+    filled,
     note,
     picture,
     table,
@@ -99,6 +100,10 @@ def test_a_description_is_read_as_markdown() -> None:
 
 def test_tables_of_a_description_can_be_left_out() -> None:
     assert note("words\n\n| a |\n|---|\n| b |", tables=False) == "<p>words</p>"
+
+
+def test_sections_without_anything_in_them_are_left_out() -> None:
+    assert filled({"Data": tag("p", "so"), "Runs": Html("")}) == [Part("Data", tag("p", "so"))]
 
 
 def test_a_page_lists_its_parts_and_names_them() -> None:

@@ -139,6 +139,11 @@ def test_a_healthy_run_is_left_alone(asked: tuple[str, ...]) -> None:
     assert found(*asked) == []
 
 
+def test_without_the_linear_baseline_nothing_is_said_of_it() -> None:
+    asked = next(rest for name, *rest in SICK if name == "worse_than_linear")
+    assert "worse_than_linear" not in found(*asked, "baselines=[hist_gb]")
+
+
 def test_a_finding_says_value_threshold_source_and_what_to_type() -> None:
     (line,) = train(load_config(["data=csv", f"data.path={table('leak')}", "data.target=y", "tracking=none"])).findings
     assert re.fullmatch(

@@ -1,20 +1,10 @@
-"""Choices made before a fit: threads, device, monitored metric."""
+"""Choices made before a fit: device, monitored metric."""
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.fitting import THREADED_WORK, build_trainer, check_monitor, choose_threads
+from pipeline.fitting import build_trainer, check_monitor
 from tests.conftest import quick
-
-
-def test_small_networks_get_one_thread_and_large_ones_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.fitting.os.cpu_count", lambda: 12)
-    assert choose_threads("auto", THREADED_WORK - 1) == 1
-    assert choose_threads("auto", THREADED_WORK) == 12
-
-
-def test_threads_asked_for_are_used() -> None:
-    assert choose_threads(3, 1) == 3
 
 
 @pytest.mark.parametrize("monitor", ["val/loss", "val/rmse"])

@@ -2,24 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from pipeline.compose import load_config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.doctor import gathering
 from pipeline.fitting import build_module
 from pipeline.networks import build_network
-
-
-def test_the_linear_models_are_those_of_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    x, y, target = rng.normal(size=(200, 5)), rng.integers(0, 3, 200), rng.normal(size=(200, 1))
-    design = torch.cat([torch.from_numpy(x), torch.ones(200, 1, dtype=torch.float64)], dim=1)
-    chances = gathering._logistic(design, y, design, 3)
-    np.testing.assert_allclose(chances, LogisticRegression().fit(x, y).predict_proba(x), atol=2e-3)
-    values = gathering._ridge(torch.from_numpy(x), target, torch.from_numpy(x))
-    np.testing.assert_allclose(values[:, 0], Ridge(fit_intercept=False).fit(x, target[:, 0]).predict(x))
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("iris", 3), ("breast_cancer", 2)])
@@ -47,3 +35,21 @@ def test_one_hot_columns_are_one_code_and_numbers_are_cut_at_quantiles() -> None
     assert codes.tolist() == [1, 2, 0]
     (codes,) = gathering._binned(np.linspace(0, 1, 80, dtype=np.float32)[:, None])
     assert np.bincount(codes).tolist() == [20, 20, 20, 20]
+
+
+def iris(*overrides: str) -> TableDataModule:
+    data = TableDataModule(load_config(["data=iris", "tracking=none", *overrides]))
+    data.setup()
+    return data
+
+
+def test_the_loss_of_a_linear_model_is_compared_row_by_row() -> None:
+    y = np.array([0, 1] * 50)
+    network, linear = (np.where(np.eye(2)[y] == 1, sure, 1 - sure) for sure in (0.5, 0.8))
+    found = gathering._lower_loss(iris(), y, network, linear)
+    assert found == pytest.approx([np.log(0.8 / 0.5)] * 3)
+
+
+def test_another_loss_than_that_of_the_linear_model_is_not_compared() -> None:
+    y = np.zeros((5, 1))
+    assert gathering._lower_loss(iris("data=diabetes", "loss=mae"), y, y, y) is None

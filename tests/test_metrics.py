@@ -129,6 +129,26 @@ def test_a_task_has_its_metrics_in_a_fixed_order() -> None:
     assert all(metric.name == name for name, metric in (CLASSIFICATION | REGRESSION).items())
 
 
+@pytest.mark.parametrize(
+    ("monitor", "higher"),
+    [("val/loss", False), ("val/accuracy", True), ("accuracy", True), ("val/rmse", False), ("n_params", False)],
+)
+def test_each_metric_knows_which_way_is_better(monitor: str, higher: bool) -> None:
+    assert metrics.higher_is_better(monitor) == higher
+
+
+def test_what_can_be_monitored_is_the_loss_and_the_metrics_of_the_task() -> None:
+    assert metrics.monitors_of("regression") == (
+        "val/loss", "val/rmse", "val/mae", "val/r2", "val/median_absolute_error",
+    )  # fmt: skip
+
+
+def test_what_is_no_metric_of_the_task_is_tested_by_the_one_that_goes_with_its_loss() -> None:
+    assert metrics.tested_metric("val/loss", "regression") == "rmse"
+    assert metrics.tested_metric("val/loss", "multiclass") == "log_loss"
+    assert metrics.tested_metric("val/accuracy", "binary") == "accuracy"
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_a_perfect_prediction_is_at_the_better_end_of_every_metric(task: Task) -> None:
     y = np.arange(12) % (2 if task == "binary" else 3)

@@ -10,7 +10,7 @@ from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
 from pipeline.options import describe_group, describe_groups
 
-SECTIONS = [group for group in Config.model_fields if group != "seed"]
+SECTIONS = [group for group in Config.model_fields if group not in ("seed", "baselines")]
 
 
 READY = {"nesterov": "momentum"} | dict.fromkeys(("realmlp", "tabm", "ft_transformer"), "adamw")  # settings of others
@@ -74,7 +74,11 @@ def test_groups_are_listed_with_their_default_marked() -> None:
         "optimizer    adagrad  adam*  adamw  ft_transformer  momentum  nesterov  realmlp  rmsprop  sgd  tabm" in lines
     )
     assert "preprocess   none  quantile  robust  standard*" in lines
-    assert lines[-1] == "seed=0       seed of weights, shuffling and dropout (whole number ≥ 0, < 4294967296)"
+    start = lines.index("seed=0   (whole number ≥ 0, < 4294967296)")
+    assert lines[start + 1 : start + 3] == [
+        "    seed of weights, shuffling and dropout",
+        "baselines=[dummy,linear,hist_gb]   (list of dummy | linear | hist_gb | lightgbm | xgboost | catboost)",
+    ]
 
 
 def test_an_experiment_shows_what_it_sets() -> None:

@@ -1,13 +1,13 @@
 """What a page says a run reached."""
 
 import html
-import json
 import re
 
 import pytest
 
+from pipeline.doctor.finding import FINDINGS, Finding, to_json
 from pipeline.pages.document import Html
-from pipeline.pages.outcome import FINDINGS, TESTED, figure_parts, outcome_parts
+from pipeline.pages.outcome import TESTED, figure_parts, outcome_parts
 from pipeline.pages.past import CONFIG, PastRun
 from tests.past import SCRIPT, past, png, shop_predictions
 
@@ -53,6 +53,22 @@ def test_the_table_of_the_description_is_not_told_twice() -> None:
     assert "best epoch 2 of 2. sets hold" in told
 
 
+def test_baselines_stand_beside_the_network_with_the_verdict() -> None:
+    others = {
+        "baseline/linear/test/accuracy": 0.75,
+        "baseline/linear/test/log_loss": 0.25,
+        "baseline/linear/val/ece": 0.1,
+    }
+    run = past(metrics=METRICS | others, tags={"task": "binary", "verdict": "the network beats linear: 1 against 0.75"})
+    rows = "network 1 – 0.1054 linear 0.75 – 0.25"
+    told = f"Model Accuracy ROC AUC Log loss {rows} The network beats linear: 1 against 0.75."
+    assert words(parts(run)["Baselines"]) == told
+
+
+def test_without_baselines_there_is_no_section_of_them() -> None:
+    assert "Baselines" not in parts(past(metrics=METRICS))
+
+
 def test_coverage_is_told_with_what_was_asked() -> None:
     metrics = METRICS | {"test/coverage": 0.956, "test/mean_set_size": 1.1}
     told = words(parts(past(metrics=metrics, files={CONFIG: b"predict: {coverage: 0.9}"}))["Result"])
@@ -87,22 +103,17 @@ def test_many_numbers_are_a_table_too() -> None:
 
 
 def test_findings_are_told_with_what_was_measured_and_advised() -> None:
-    finding = {
-        "name": "dead_units",
-        "what": f"a third of the units {SCRIPT}",
-        "measured": "0.33",
-        "threshold": "0.1",
-        "source": "He 2015",
-        "advice": ["model.activation=leaky_relu"],
-    }
-    content = parts(past(files={FINDINGS: json.dumps({"findings": [finding]}).encode()}))["Findings"]
+    finding = Finding(
+        "dead_units", f"a third of the units {SCRIPT}", "0.33", "0.1", "He 2015", ("model.activation=leaky_relu",)
+    )
+    content = parts(past(files={FINDINGS: to_json([finding])}))["Findings"]
     assert "<script" not in content
     assert "measured: 0.33; threshold: 0.1; He 2015 Try: model.activation=leaky_relu" in words(content)
     assert "<h3>Dead units</h3>" in content
 
 
 def test_no_findings_are_told_where_the_doctor_was_asked() -> None:
-    healthy = past(files={FINDINGS: b'{"findings": []}', "doctor/health.png": png()})
+    healthy = past(files={FINDINGS: to_json([]), "doctor/health.png": png()})
     assert words(parts(healthy)["Findings"]).startswith("No findings: training looks healthy.")
     assert 'alt="Gradients, steps and activations of each layer, by epoch (' in parts(healthy)["Findings"]
     assert "Findings" not in parts(past())

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.studies.plan import MAY_CHANGE, Plan, direction_of, group_of, make_plan, value_at
+from pipeline.studies.plan import MAY_CHANGE, Plan, group_of, make_plan, value_at
 from pipeline.studies.storage import open_study
 from pipeline.study_config import Study
 
@@ -18,18 +18,11 @@ def plan(*overrides: str) -> Plan:
     return make_plan(["data=iris", "search=mlp", *overrides])
 
 
-@pytest.mark.parametrize(
-    ("objective", "direction"),
-    [("val/loss", "minimize"), ("val/accuracy", "maximize"), ("val/rmse", "minimize"), ("n_params", "minimize")],
-)
-def test_each_metric_knows_which_way_is_better(objective: str, direction: str) -> None:
-    assert direction_of(objective) == direction
-
-
 def test_the_objective_is_what_training_monitors_where_none_is_named() -> None:
     assert plan("trainer.monitor=val/accuracy").objectives == ("val/accuracy",)
     assert plan("trainer.monitor=val/accuracy").directions == ("maximize",)
     assert plan("study.metric=val/macro_f1", "study.direction=minimize").directions == ("minimize",)
+    assert plan("study.metrics=[val/accuracy,n_params]").directions == ("maximize", "minimize")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pipeline.metrics import bootstrap
 from pipeline.studies.jobs import Died, Ended, Event, Job, Run
 from pipeline.studies.plan import make_plan
 from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
-from pipeline.studies.winner import tested_metric as metric_of
 from pipeline.types import Interval, Result
 from tests.conftest import quick
 
@@ -81,6 +80,23 @@ def test_both_settings_are_trained_with_each_seed_and_tagged() -> None:
     assert names == {"best": ["best 3", "best 4"], "default": ["default 3", "default 4"]}
 
 
+def test_baselines_stand_beside_the_best_settings_with_the_first_seed_alone() -> None:
+    asked: list[str] = []
+
+    def says(job: Run) -> Ended:
+        asked.extend([f"{job.tags['role']} {job.config.seed}"] * job.baselines)
+        return Ended(result(0.5))
+
+    refit(TwoAtATime(says), {"default": quick(), "best": quick()}, [3, 4], "parent", "s")  # type: ignore[arg-type]
+    assert asked == ["best 3"]
+
+
+def test_the_verdict_on_the_best_settings_is_told() -> None:
+    best = replace(result(0.9), verdict="the network beats linear")
+    lines = compare("binary", "log_loss", {"best": [best], "default": [result(0.5)]}, [], 0).lines()
+    assert lines[-1] == "the network beats linear"
+
+
 # ---------------------------------------------------------------- compared
 @pytest.mark.parametrize(
     ("best", "default", "says"),
@@ -125,12 +141,6 @@ def test_members_are_the_best_complete_trials() -> None:
     study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)
     plan = make_plan(["data=iris", "search=mlp", "study.metric=val/accuracy"])
     assert [trial.number for trial in members_of(study, plan, 2)] == [1, 2]
-
-
-def test_a_study_of_the_loss_is_tested_by_a_metric_of_the_task() -> None:
-    assert metric_of("val/loss", "regression") == "rmse"
-    assert metric_of("val/loss", "multiclass") == "log_loss"
-    assert metric_of("val/accuracy", "binary") == "accuracy"
 
 
 @pytest.mark.parametrize(("fault", "run_id"), [("", "r1"), ("row 3 differs", "")])

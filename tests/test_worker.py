@@ -217,6 +217,18 @@ def test_a_run_is_tracked_under_its_parent_with_its_tags(quiet: object, monkeypa
     assert told == {"parent": "p1", "tags": {"role": "best"}}
 
 
+def test_the_baselines_of_a_run_are_fitted_where_it_is_asked_to(quiet: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[tuple[str, ...]] = []
+
+    def train(config: Config, **given: object) -> Result:
+        fitted.append(config.baselines)
+        return RESULT
+
+    monkeypatch.setattr(worker, "train", train)
+    served(Run(LOSS, "parent"), Run(LOSS, "parent", baselines=True))
+    assert fitted == [(), ("dummy", "linear", "hist_gb")]
+
+
 def test_ctrl_c_is_left_to_the_process_that_leads_the_study(quiet: list[tuple[int, Any]]) -> None:
     served()
     assert quiet == [(signal.SIGINT, signal.SIG_IGN)]

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from pipeline.metrics import higher_is_better
 from pipeline.types import Result
 
 
@@ -50,9 +51,10 @@ class Child:
         """A validation metric at the best or the last epoch."""
         return self.val[name] if epoch == "best" else float(self.curve(name)[-1])
 
-    def reached(self, name: str, quality: float, sign: int) -> tuple[int, float] | None:
-        """Epochs and seconds until a metric, lower being better where `sign` is 1, was as good; None if never."""
-        good = np.flatnonzero(sign * self.curve(name) <= sign * quality)
+    def reached(self, name: str, quality: float) -> tuple[int, float] | None:
+        """Epochs and seconds until a metric was as good; None if never."""
+        curve = self.curve(name)
+        good = np.flatnonzero(curve >= quality if higher_is_better(name) else curve <= quality)
         if not len(good):
             return None
         return int(good[0]) + 1, float(self.curve("time/epoch")[: good[0] + 1].sum())

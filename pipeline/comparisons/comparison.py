@@ -14,12 +14,14 @@ from pipeline.comparisons.plan import Key, Plan
 from pipeline.comparisons.summary import Summary, describe, summarize, table_of
 from pipeline.compose import flatten, to_yaml
 from pipeline.config import Config, Mlflow
+from pipeline.console import log_notes
 from pipeline.errors import TrainingError
 from pipeline.lock import held
+from pipeline.store import tracking_uri
 from pipeline.studies.jobs import Died, Ended, Event, Probed, Run
 from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
+from pipeline.tracking import Tracker, has_run, start_run
 from pipeline.types import Result
 
 RUN_SECONDS = 0.5  # what a run takes beside its epochs: evaluation, figures, model
@@ -66,7 +68,7 @@ def run_comparison(plan: Plan, pool: Pool, listener: Listener = lambda _: None) 
         plan.check(probed.task)
         folder.claim(plan.name, plan.identity(probed.digest))
         with _run(plan, folder, probed) as tracker:
-            _start(plan, tracker, probed)
+            _start(plan, folder, tracker, probed)
             runs = plan.runs()
             kept = {key: child for key, config in runs.items() if (child := folder.child(tracker.run_id, config))}
             pool.grow(n_workers := workers_for(plan.config.comparison.workers, plan.base, probed, len(runs)))
@@ -92,11 +94,11 @@ def _run(plan: Plan, folder: Folder, probed: Probed):  # type: ignore[no-untyped
     return start_run(tracking, experiment=probed.name, name=plan.name, note=note, resume=resume)
 
 
-def _start(plan: Plan, tracker: Tracker, probed: Probed) -> None:
+def _start(plan: Plan, folder: Folder, tracker: Tracker, probed: Probed) -> None:
     """Note the run, close the children that a kill left open, and write what is asked."""
     if not tracker.run_id:
         return
-    Folder(comparison_dir(plan.config.tracking.root, plan.name)).note_run(tracker.where, tracker.run_id)
+    folder.note_run(tracker.where, tracker.run_id)
     tracker.runs("label")
     tags = {"kind": "comparison", "comparison": plan.name, "data": probed.name, "digest": probed.digest}
     tracker.tags(tags | {"status": "running"})
@@ -106,8 +108,7 @@ def _start(plan: Plan, tracker: Tracker, probed: Probed) -> None:
 
 def _preview(plan: Plan, probed: Probed, n_workers: int, n_runs: int, n_kept: int) -> None:
     """Say what is to come."""
-    for note in probed.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(probed.notes)
     seconds = (n_runs - n_kept) * (RUN_SECONDS + plan.base.trainer.max_epochs * probed.epoch_seconds) / n_workers
     logger.info(
         "comparison '%s': %d settings with %d seed%s%s, %d at a time: over by about %s",

@@ -5,21 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.compose import flatten, load_config
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.metrics import CLASSIFICATION, REGRESSION, metrics_of
+from pipeline.metrics import LOSS_METRIC, monitors_of
 from pipeline.mistakes import shown
 from pipeline.types import Task
 
 CASES = "cases"  # the key of `vary` under which labels stand for overrides that belong together
-SHARED = {"regression": "val/rmse", "binary": "val/log_loss", "multiclass": "val/log_loss"}  # whatever the loss is
-NOT_COMPARED = {"tracking", "predict", "serve", "seed", "comparison", "vary", "seeds"}  # may change as it goes on
+NOT_COMPARED = {  # may change as it goes on
+    "tracking", "baselines", "predict", "serve", "seed", "comparison", "vary", "seeds",
+}  # fmt: skip
 NOT_VARIED = {
     "seed": "is varied by seeds=N",
+    "baselines": "changes no training",
     "data": "runs on other rows cannot be compared",
     "predict": "changes no training",
     "serve": "changes no training",
@@ -61,7 +63,7 @@ class Plan:
         """The metric that cases are ranked by."""
         if self.config.comparison.metric:
             return self.config.comparison.metric
-        return SHARED[task] if len({case.loss for case in self.cases.values()}) > 1 else "val/loss"
+        return f"val/{LOSS_METRIC[task]}" if len({case.loss for case in self.cases.values()}) > 1 else "val/loss"
 
     def curves(self, task: Task) -> tuple[str, ...]:
         """What is drawn."""
@@ -70,7 +72,7 @@ class Plan:
     def check(self, task: Task) -> None:
         """Raise ConfigError where a metric asked for is none of the task's."""
         asked = {"comparison.metric": [self.metric(task)], "comparison.curves": self.curves(task)}
-        fitting = [f"val/{name}" for name in ("loss", *metrics_of(task))]
+        fitting = monitors_of(task)
         mistakes = [
             f"{setting}: {name} does not fit {task}; choices: {', '.join(fitting)}"
             for setting, names in asked.items()
@@ -79,12 +81,6 @@ class Plan:
         ]
         if mistakes:
             raise ConfigError(*mistakes)
-
-
-def direction(metric: str) -> Literal[1, -1]:
-    """1 where a metric is better when it is lower, else −1."""
-    known = (CLASSIFICATION | REGRESSION).get(metric.removeprefix("val/"))
-    return -1 if known is not None and known.higher_is_better else 1
 
 
 def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:

@@ -8,13 +8,12 @@ import numpy as np
 
 from pipeline.comparisons.child import Child
 from pipeline.comparisons.paired import holm, p_value, t_interval
-from pipeline.comparisons.plan import Key, Plan, direction
-from pipeline.metrics import shown
+from pipeline.comparisons.plan import Key, Plan
+from pipeline.metrics import higher_is_better, shown, tested_metric
 from pipeline.types import Interval, Task
 
 ALPHA = 0.05
 ENOUGH = 5  # seeds from which the sentence need not warn that they are few
-TESTED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # goes with val/loss
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Summary:
 def summarize(plan: Plan, task: Task, children: Mapping[Key, Child]) -> Summary:
     """The summary of finished children; at least one case has all its seeds."""
     metric, asked = plan.metric(task), plan.config.comparison
-    name, sign = metric.removeprefix("val/"), direction(metric)
-    tested = TESTED[task] if name == "loss" else name
+    tested, sign = tested_metric(metric, task), -1 if higher_is_better(metric) else 1
     by_case = {label: [children[label, seed] for seed in plan.seeds] for label in plan.cases}
     sound = {label: own for label, own in by_case.items() if not any(child.error for child in own)}
     values = {label: np.array([child.value(metric, asked.epoch) for child in own]) for label, own in sound.items()}
@@ -80,7 +78,7 @@ def _case(
 ) -> CaseSummary:
     """A case by itself, not yet compared."""
     sound = [child for child in children if not child.error]
-    reached = [at for child in sound if (at := child.reached(metric, quality, direction(metric)))]
+    reached = [at for child in sound if (at := child.reached(metric, quality))]
     return CaseSummary(
         label=label,
         n_seeds=len(children),

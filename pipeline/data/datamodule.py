@@ -91,7 +91,7 @@ class TableDataModule(pl.LightningDataModule):
     Attributes, after `setup`:
         table, splits, preprocessor, features: the parts.
         train, val, test: prepared `Arrays`.
-        sample: some test rows as they were read, see `Prepared`.
+        sample, key: some test rows as they were read, and a name for all of this, see `Prepared`.
     """
 
     table: Table
@@ -99,6 +99,7 @@ class TableDataModule(pl.LightningDataModule):
     preprocessor: Preprocessor
     sample: Mapping[str, np.ndarray]
     features: Features
+    key: str
 
     def __init__(self, config: Config, prepared: Prepared | None = None) -> None:
         super().__init__()
@@ -111,7 +112,7 @@ class TableDataModule(pl.LightningDataModule):
         prepared = self._prepared or prepare(self.config)
         self.table, self.splits, self.preprocessor = prepared.table, prepared.splits, prepared.preprocessor
         self.train, self.val, self.test = prepared.train, prepared.val, prepared.test
-        self.sample, self.features = prepared.sample, self.preprocessor.features_
+        self.sample, self.features, self.key = prepared.sample, self.preprocessor.features_, prepared.key
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Targets of `rows` as metrics take them: codes (N,), or values (N, T) in the target's own unit."""

@@ -32,7 +32,8 @@ PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 class Prepared:
     """The parts of a table that training needs; `table.frame` has no rows any more.
 
-    `sample` has some test rows as they were read: those at the positions `raw.sampled`, as a bundle takes them.
+    `sample` has some test rows as they were read: those at the positions `raw.sampled`, as a bundle takes them. `key`
+    names all that the arrays depend on.
     """
 
     table: Table
@@ -42,13 +43,15 @@ class Prepared:
     val: Arrays
     test: Arrays
     sample: Mapping[str, np.ndarray]
+    key: str
 
 
 def prepare(config: Config) -> Prepared:
     """The table that `config.data` names, prepared; raises DataError where it cannot be trained on."""
     digest = digest_of_files(config.data)
-    folder = Path(config.tracking.root) / "cache" / _key(config, digest)
-    found = cache.fetch(folder, partial(_make, config, digest), partial(_read, config))
+    key = _key(config, digest)
+    folder = Path(config.tracking.root) / "cache" / key
+    found = cache.fetch(folder, partial(_make, config, digest), partial(_read, config, key))
     release_memory()
     return found
 
@@ -114,7 +117,7 @@ def _facts_of(table: Table, columns: FeatureColumns) -> dict[str, Any]:
     }
 
 
-def _read(config: Config, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Prepared:
+def _read(config: Config, key: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Prepared:
     """The parts again; name and address are those of the file asked for now, whose content alone is that of then."""
     given, data = dict(facts["table"]), config.data
     columns, names = given.pop("columns"), given.pop("targets")
@@ -136,6 +139,7 @@ def _read(config: Config, arrays: Mapping[str, np.ndarray], facts: Mapping[str, 
         val=Arrays(*val),
         test=Arrays(*test),
         sample=_sample(arrays["sample"], facts),
+        key=key,
     )
 
 

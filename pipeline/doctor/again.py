@@ -1,34 +1,25 @@
 """The findings of a run told again, and a run with what they advise beside it."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
-from pipeline.compose import load_config, overrides_of_file
+from pipeline.compose import load_config, overrides_of_values
 from pipeline.config import Config
-from pipeline.doctor.finding import FOLDER, Finding
+from pipeline.doctor.finding import FINDINGS, Finding, from_json
 from pipeline.errors import TrackingError
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
-from pipeline.pages.archive import read
+from pipeline.pages.archive import read_files
 from pipeline.pages.past import CONFIG, PastRun
 from pipeline.types import Result
 
 
-def findings_in(past: PastRun) -> list[Finding]:
-    """What the doctor found; raises TrackingError where it was not there."""
-    told = past.files.get(f"{FOLDER}/findings.json")
-    if told is None:
-        raise TrackingError(f"run '{past.run_id}': was trained without the doctor; train it anew with doctor=on")
-    return [Finding(**found | {"advice": tuple(found["advice"])}) for found in json.loads(told)["findings"]]
-
-
 def look_up(root: str, run: str) -> tuple[PastRun, list[Finding]]:
     """A run by its id, its first digits or its name, and what the doctor found; raises TrackingError."""
-    past = read(root, run)
-    return past, findings_in(past)
+    past = read_files(root, run, (CONFIG, FINDINGS))
+    if FINDINGS not in past.files:
+        raise TrackingError(f"run '{past.run_id}': was trained without the doctor; train it anew with doctor=on")
+    return past, from_json(past.files[FINDINGS])
 
 
 def advised(findings: Sequence[Finding]) -> list[str]:
@@ -40,13 +31,9 @@ def advised(findings: Sequence[Finding]) -> list[str]:
     return list(chosen.values())
 
 
-def fixed_config(past: PastRun, findings: Sequence[Finding], overrides: Sequence[str]) -> Config:
-    """The run's config with what is advised, and with further overrides."""
-    changes = [*advised(findings), *overrides]
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / CONFIG
-        file.write_bytes(past.files[CONFIG])
-        before = overrides_of_file(file, changes)
+def fixed_config(past: PastRun, changes: Sequence[str]) -> Config:
+    """The run's config with overrides, such as those advised."""
+    before = overrides_of_values(past.yaml(CONFIG), changes)
     kept = [text for text in before if text.partition("=")[0] not in ("tracking.root", "tracking.run_name")]
     return load_config([*kept, *changes])
 

@@ -1,16 +1,15 @@
 """The doctor of one run: measures while it trains, tells at once what is certain, and at the end what it found."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import pytorch_lightning as pl
 
+from pipeline.baselines import Baseline
 from pipeline.config import Doctor as Asked
 from pipeline.data.datamodule import TableDataModule
-from pipeline.doctor.finding import FOLDER, Finding
+from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, to_json
 from pipeline.doctor.findings import certain, findings_of
 from pipeline.doctor.gathering import gather
 from pipeline.doctor.measuring import Measure, Probe
@@ -49,11 +48,13 @@ class Doctor:
             told = "".join(f"\n  found: {finding.line}" for finding in findings)
             raise TrainingError(f"{error}{told}") from error
 
-    def conclude(self, history: Sequence[Mapping[str, float]], evaluation: Evaluation) -> tuple[str, ...]:
+    def conclude(
+        self, history: Sequence[Mapping[str, float]], evaluation: Evaluation, linear: Baseline | None
+    ) -> tuple[str, ...]:
         """What is wrong with the run, a line each, which is also tracked; nothing of one without a whole epoch."""
         if not history or not self._probe.measures:
             return ()
-        findings = findings_of(gather(self._module, self._data, self._probe, history, evaluation))
+        findings = findings_of(gather(self._module, self._data, self._probe, history, evaluation, linear))
         self._record(findings)
         return tuple(finding.line for finding in findings)
 
@@ -83,7 +84,6 @@ class Doctor:
 
         tracker.tags({f"finding.{finding.name}": finding.line for finding in findings})
         tracker.tags({"findings": ", ".join(finding.name for finding in findings) or "none"})
-        told = {"findings": [asdict(finding) for finding in findings]}
-        tracker.file(f"{FOLDER}/findings.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
+        tracker.file(FINDINGS, to_json(findings))
         if any(measure.layers for measure in self._probe.measures):
-            tracker.file(f"{FOLDER}/health.png", to_png(health(self._probe.measures)))
+            tracker.file(f"{DOCTOR}/health.png", to_png(health(self._probe.measures)))

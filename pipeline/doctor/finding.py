@@ -1,8 +1,11 @@
-"""A finding of the doctor."""
+"""A finding of the doctor, and the artifact that findings are kept in."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-FOLDER = "doctor"  # of a run's artifacts
+DOCTOR = "doctor"  # the folder of a run's artifacts
+FINDINGS = f"{DOCTOR}/findings.json"
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,14 @@ class Finding:
         """The finding in a line, advice included."""
         cure = f"; try {' '.join(self.advice)}" if self.advice else ""
         return f"{self.what}: {self.measured} ({self.threshold}; {self.source}){cure}"
+
+
+def to_json(findings: Sequence[Finding]) -> bytes:
+    """Findings as the content of the artifact FINDINGS."""
+    told = {"findings": [asdict(finding) for finding in findings]}
+    return json.dumps(told, indent=1, ensure_ascii=False).encode()
+
+
+def from_json(content: bytes) -> list[Finding]:
+    """Findings as `to_json` wrote them."""
+    return [Finding(**found | {"advice": tuple(found["advice"])}) for found in json.loads(content)["findings"]]

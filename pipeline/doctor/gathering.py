@@ -1,12 +1,12 @@
-"""The evidence of a run gathered for the rules: what a constant and a linear answer would reach, and single columns."""
+"""The evidence of a run gathered for the rules: what a constant and a linear answer reach, and single columns."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
+from pipeline.baselines import Baseline
 from pipeline.data.datamodule import TableDataModule
 from pipeline.doctor.evidence import Evidence, Outcome
 from pipeline.doctor.measuring import Probe
@@ -17,10 +17,8 @@ from pipeline.types import Arrays, Interval, Task
 
 MAX_ROWS = 4000  # of each split that are looked at
 MAX_COLUMNS = 5  # the most important ones, which are tried alone
-MAX_ONEHOT = 300  # codes of embedded columns that a linear model gets as columns
 N_BINS, BIN_ROWS = 50, 20  # of a number's values, by which it is to tell the target, and rows of one at least
 N_FOLDS = 5
-LBFGS_STEPS = 30
 
 
 def gather(
@@ -29,10 +27,11 @@ def gather(
     probe: Probe,
     history: Sequence[Mapping[str, float]],
     evaluation: Evaluation | None = None,
+    linear: Baseline | None = None,
     *,
     diverged: bool = False,
 ) -> Evidence:
-    """The evidence of a run; `evaluation` is absent of one that was cut off."""
+    """The evidence of a run; `evaluation` is absent of one that was cut off, `linear` where it was not asked for."""
     train = _some(data.train)
     spreads: dict[str, float] = {}
     if data.config.preprocess.scaling == "none":
@@ -49,7 +48,7 @@ def gather(
         history=history,
         spreads=spreads,
         diverged=diverged,
-        outcome=None if evaluation is None else _outcome(module.network, data, evaluation),
+        outcome=None if evaluation is None else _outcome(module.network, data, train, evaluation, linear),
     )
 
 
@@ -73,9 +72,10 @@ def _constant_losses(module: TableModule, train: Arrays, task: Task) -> list[flo
     return [float(module.loss(answer.expand(len(y), 1, len(answer)), y)) for answer in answers]
 
 
-def _outcome(network: nn.Module, data: TableDataModule, evaluation: Evaluation) -> Outcome:
-    task = data.table.task
-    train, val = _some(data.train), _some(data.val)
+def _outcome(
+    network: nn.Module, data: TableDataModule, train: Arrays, evaluation: Evaluation, linear: Baseline | None
+) -> Outcome:
+    task, val = data.table.task, _some(data.val)
     y, y_train = (data.targets(rows[_places(len(rows))]) for rows in (data.splits.val, data.splits.train))
     prediction, prediction_train = (predict(run_network(network, part), data) for part in (val, train))
     return Outcome(
@@ -87,67 +87,23 @@ def _outcome(network: nn.Module, data: TableDataModule, evaluation: Evaluation) 
         class_counts=data.features.class_counts,
         temperature=evaluation.calibration.temperature,
         ece=0.0 if task == "regression" else compute_metrics(task, y, prediction)["ece"],
-        linear=_against_linear(data, train, val, y, prediction),
+        linear=_lower_loss(data, y, prediction, linear.val[_places(len(linear.val))]) if linear else None,
         alone=_alone(data, train, val, evaluation.importance.names[:MAX_COLUMNS]),
     )
 
 
 # ---------------------------------------------------------------- a linear model
-def _against_linear(
-    data: TableDataModule, train: Arrays, val: Arrays, y: np.ndarray, prediction: np.ndarray
-) -> Interval | None:
-    """How much lower the loss of a linear model is on the validation rows, log loss or squared error."""
+def _lower_loss(data: TableDataModule, y: np.ndarray, prediction: np.ndarray, answer: np.ndarray) -> Interval | None:
+    """How much lower the loss of an answer is than that of a prediction, log loss or squared error, on rows y."""
     if data.config.loss.name not in ("auto", "mse", "cross_entropy", "bce"):
         return None
-    x_train, x_val = _design(data, train, val)
     if data.table.task == "regression":
-        answer = _ridge(x_train, train.y, x_val) * data.preprocessor.target_scale_ + data.preprocessor.target_center_
         difference = (np.square(y - prediction) - np.square(y - answer)).mean(axis=1)
     else:
-        chances = _logistic(x_train, train.y, x_val, len(data.features.class_counts))
         rows = np.arange(len(y))
-        difference = np.log(chances[rows, y].clip(1e-7)) - np.log(prediction[rows, y].clip(1e-7))
+        difference = np.log(answer[rows, y].clip(1e-7)) - np.log(prediction[rows, y].clip(1e-7))
     mean, error = float(difference.mean()), 2 * float(difference.std()) / len(difference) ** 0.5
     return Interval(mean, mean - error, mean + error)
-
-
-def _design(data: TableDataModule, train: Arrays, val: Arrays) -> tuple[Tensor, Tensor]:
-    """Standardised columns (N, d) in float64 with a one behind them."""
-    cardinalities = data.features.cardinalities
-    parts = []
-    for arrays in (train, val):
-        columns = [torch.from_numpy(arrays.num).double()]
-        if sum(cardinalities) <= MAX_ONEHOT:
-            codes = torch.from_numpy(arrays.cat)
-            columns += [F.one_hot(codes[:, i], n).double() for i, n in enumerate(cardinalities)]
-        parts.append(torch.cat(columns, dim=1))
-    center, spread = parts[0].mean(dim=0), parts[0].std(dim=0, unbiased=False).clamp_min(1e-9)
-    scaled = [((part - center) / spread).clamp(-10, 10) for part in parts]
-    first, second = (torch.cat([part, torch.ones(len(part), 1, dtype=torch.float64)], dim=1) for part in scaled)
-    return first, second
-
-
-def _ridge(x: Tensor, y: np.ndarray, x_new: Tensor) -> np.ndarray:
-    """Ridge regression with a penalty of 1, as scikit-learn's default."""
-    gram = x.T @ x + torch.eye(x.shape[1], dtype=torch.float64)
-    answer: np.ndarray = (x_new @ torch.linalg.solve(gram, x.T @ torch.from_numpy(y).double())).numpy()
-    return answer
-
-
-def _logistic(x: Tensor, y: np.ndarray, x_new: Tensor, n_classes: int) -> np.ndarray:
-    """Logistic regression with C = 1, as scikit-learn's default; probabilities (N, n_classes)."""
-    weight = torch.zeros(x.shape[1], n_classes, dtype=torch.float64, requires_grad=True)
-    target = torch.from_numpy(y)
-    optimizer = torch.optim.LBFGS([weight], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value: Tensor = F.cross_entropy(x @ weight, target) + 0.5 * weight[:-1].square().sum() / len(x)
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return torch.softmax(x_new @ weight.detach(), dim=1).numpy()
 
 
 # ---------------------------------------------------------------- single columns

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +13,8 @@ from pipeline.compose import MISSING, compose_values, flatten, list_groups
 from pipeline.errors import ConfigError, TrackingError
 from pipeline.pages.past import BEST, CONFIG, PastRun
 from pipeline.pages.sheet import sheet
-from pipeline.tracking import PARENT, connect, is_remote, store_errors, tracking_uri
+from pipeline.store import require_store, tracking_uri
+from pipeline.tracking import PARENT, connect, store_errors
 
 ARTIFACT = "report.html"
 CURVES = ("train/loss", "val/loss", "train/lr")
@@ -49,15 +50,10 @@ def publish(root: str, run: str) -> Path:
 
 def read(root: str, run: str) -> PastRun:
     """A run and what it left; arguments and errors as of `publish`."""
-    if not is_remote(root) and not (Path(root) / "mlflow.db").exists():
-        raise TrackingError(f"run '{run}': there are no runs under {root}")
-    client = connect(root)
+    client, found = _look_up(root, run)
+    run_id = found.info.run_id
     with store_errors(root):
-        found = _find(client, root, run)
-        if not any(name in found.data.tags for name in OURS):
-            raise TrackingError(f"run '{run}': was not made by `pipeline`, so that there is nothing to report")
-        run_id = found.info.run_id
-        files, left_out = _files(client, run_id)
+        files, left_out = _files(client, run_id, FOLDERS, FILES)
         nested = client.search_runs([found.info.experiment_id], f"tags.`{PARENT}` = '{run_id}'", max_results=1000)
         history = {
             name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
@@ -75,6 +71,15 @@ def read(root: str, run: str) -> PastRun:
         children=[PastRun(**_plain(child)) for child in reversed(nested)],
         registered=registered,
     )
+
+
+def read_files(root: str, run: str, paths: Sequence[str]) -> PastRun:
+    """A run with those of its artifacts alone that are among `paths`; arguments and errors as of `publish`."""
+    client, found = _look_up(root, run)
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
+    with store_errors(root):
+        files, _ = _files(client, found.info.run_id, folders, "|".join(map(re.escape, paths)))
+    return PastRun(**_plain(found), files=files)
 
 
 def _plain(run: Any) -> dict[str, Any]:  # an mlflow Run
@@ -97,6 +102,17 @@ def _plain(run: Any) -> dict[str, Any]:  # an mlflow Run
 
 
 # ---------------------------------------------------------------- which run
+def _look_up(root: str, run: str) -> tuple[Any, Any]:
+    """The store's client, and the run that is meant."""
+    require_store(root, run)
+    client = connect(root)
+    with store_errors(root):
+        found = _find(client, root, run)
+    if not any(name in found.data.tags for name in OURS):
+        raise TrackingError(f"run '{run}': was not made by `pipeline`, so that there is nothing to report")
+    return client, found
+
+
 def _find(client: Any, root: str, run: str) -> Any:
     """The run that is meant: by its id, else by the first digits of one, else by name."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -128,14 +144,14 @@ def _registered(client: Any, run_id: str) -> str:
 
 
 # ---------------------------------------------------------------- its files
-def _files(client: Any, run_id: str) -> tuple[dict[str, bytes], list[str]]:
-    """The artifacts that a page shows, by path, and the paths of pictures that it has no room for."""
-    infos = [info for folder in FOLDERS for info in client.list_artifacts(run_id, folder or None) if not info.is_dir]
+def _files(client: Any, run_id: str, folders: Iterable[str], wanted: str) -> tuple[dict[str, bytes], list[str]]:
+    """The artifacts in `folders` whose path matches `wanted`, by path, and the paths of pictures without room."""
+    infos = [info for folder in folders for info in client.list_artifacts(run_id, folder or None) if not info.is_dir]
     files, left_out, room = dict[str, bytes](), list[str](), PAGE_BYTES
     with TemporaryDirectory() as folder:
         for info in infos:
             size, is_picture = info.file_size or 0, info.path.endswith(".png")
-            if not re.fullmatch(FILES, info.path) or size > TABLE_BYTES:
+            if not re.fullmatch(wanted, info.path) or size > TABLE_BYTES:
                 continue
             if is_picture and size > room:
                 left_out.append(info.path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.pages.document import Html, Part, cell, code, facts, joined, table, tag
+from pipeline.pages.document import Html, Part, cell, code, facts, filled, joined, table, tag
 from pipeline.pages.past import BEST, CONFIG, PastRun
 
 MOST_COLUMNS, MOST_LEVELS = 200, 8
@@ -16,14 +16,14 @@ COMMANDS = {CONFIG: "train", "study.yaml": "study"}  # that take a file of setti
 KINDS = {"number": "number", "category": "category", "datetime": "moment"}
 
 
-def background_parts(run: PastRun) -> Iterator[Part]:
+def background_parts(run: PastRun) -> list[Part]:
     """The sections that the run has something for."""
     sections = {
         "Data": _data(run),
         "Settings": _settings(run),
         "Run it again": _again(run),
     }
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled(sections)
 
 
 # ---------------------------------------------------------------- data

@@ -137,6 +137,11 @@ def _inline(text: str) -> Html:
 
 
 # ---------------------------------------------------------------- the whole
+def filled(sections: Mapping[str, Html]) -> list[Part]:
+    """The sections, by title, that have something in them."""
+    return [Part(title, content) for title, content in sections.items() if content]
+
+
 def document(title: str, head: Html, parts: Sequence[Part], foot: str) -> bytes:
     """The file: a header, a short list of contents, the parts."""
     links = [tag("a", part.title, href=f"#{part.anchor}") for part in parts]

@@ -2,21 +2,20 @@
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.metrics import CLASSIFICATION, REGRESSION
-from pipeline.pages.document import Html, Part, cell, joined, table, tag
+from pipeline.pages.document import Html, Part, cell, filled, joined, table, tag
 from pipeline.pages.past import HEADLINES, PastRun
 
 TRIALS = "trials.parquet"
 MOST_TRIALS, MOST_ROWS = 20, 50
 
 
-def nested_parts(run: PastRun) -> Iterator[Part]:
+def nested_parts(run: PastRun) -> list[Part]:
     """The sections that the run has something for."""
-    sections = {"Table": _tables(run), "Trials": _trials(run), "Runs": _children(run)}
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled({"Table": _tables(run), "Trials": _trials(run), "Runs": _children(run)})
 
 
 def _trials(run: PastRun) -> Html:

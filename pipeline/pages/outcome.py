@@ -1,7 +1,6 @@
 """What a run reached, as parts of its page: test metrics, findings, curves, calibration, figures."""
 
 import io
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -9,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, from_json
 from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
-from pipeline.pages.document import Html, Part, callout, card, cell, joined, note, picture, table, tag
+from pipeline.pages.document import Html, Part, callout, card, cell, filled, joined, note, picture, table, tag
 from pipeline.pages.past import CONFIG, HEADLINES, PastRun
 from pipeline.tested import read_tested
 from pipeline.types import Task
 
 TESTED = "predictions/test.parquet"
 MOST_CARDS = 5
-FINDINGS = "doctor/findings.json"
 CONSTANT = {
     "regression": "the mean of the test rows",
     "binary": "the share of each class in the test rows",
@@ -47,29 +46,30 @@ CAPTIONS = {
     "health": "Gradients, steps and activations of each layer, by epoch",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
-SERIES = ("time/", "train/", "val/", "val_best/", "doctor/")  # metrics that curves, not cards, are for
+SERIES = ("time/", "train/", "val/", "val_best/", "doctor/", "baseline/")  # metrics that curves, not cards, are for
 LOSSES = {"train/loss": "training", "val/loss": "validation"}
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
 WIDE = {"parallel_coordinate", "contour", "slice"}
 
 
-def outcome_parts(run: PastRun) -> Iterator[Part]:
+def outcome_parts(run: PastRun) -> list[Part]:
     """The sections that the run has something for."""
     sections = {
         "Result": _result(run),
+        "Baselines": _baselines(run),
         "Findings": _findings(run),
     }
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled(sections)
 
 
-def figure_parts(run: PastRun) -> Iterator[Part]:
+def figure_parts(run: PastRun) -> list[Part]:
     """The sections of curves and figures that the run has something for."""
     sections = {
         "Curves": _curves(run),
         "Calibration and coverage": _calibration(run),
         "Figures": _figures(run),
     }
-    yield from (Part(title, content) for title, content in sections.items() if content)
+    return filled(sections)
 
 
 # ---------------------------------------------------------------- result
@@ -188,23 +188,39 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
     )
 
 
+# ---------------------------------------------------------------- baselines
+def _baselines(run: PastRun) -> Html:
+    """The network beside the models that it has to beat, by the metrics that matter most."""
+    found = dict.fromkeys(name.split("/")[1] for name in run.metrics if name.startswith("baseline/"))
+    metrics = {name: metric for name, metric in _metrics(run).items() if name in HEADLINES[_task(run)]}
+    if not found or not metrics:
+        return Html("")
+    models = {"network": "test", **{name: f"baseline/{name}/test" for name in found}}
+    rows = [
+        [name, *(_told(run.metrics.get(f"{place}/{metric}", math.nan)) for metric in metrics)]
+        for name, place in models.items()
+    ]
+    headings = ["Model", *(metric.label for metric in metrics.values())]
+    verdict = run.tags.get("verdict", "")
+    shown_table = table(headings, rows, label="baselines", numbers=len(metrics))
+    return joined([shown_table, *([tag("p", f"{verdict[:1].upper()}{verdict[1:]}.")] if verdict else [])])
+
+
 # ---------------------------------------------------------------- findings
 def _findings(run: PastRun) -> Html:
     """What the doctor found; nothing where it was not asked."""
     if FINDINGS not in run.files:
         return Html("")
-    pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures("doctor").items()]
-    found = json.loads(run.files[FINDINGS]).get("findings", [])
-    told = [_finding(finding) for finding in found] or [callout("No findings: training looks healthy.", "good")]
+    pictures = [_shown_picture(run, stem, png) for stem, png in run.pictures(DOCTOR).items()]
+    told = [*map(_finding, from_json(run.files[FINDINGS]))] or [callout("No findings: training looks healthy.", "good")]
     return joined([*told, *([tag("div", *pictures, class_="figures")] if pictures else [])])
 
 
-def _finding(finding: Mapping[str, Any]) -> Html:
-    name = str(finding.get("name", "")).replace("_", " ").capitalize()
-    told = [f"{key}: {finding[key]}" for key in ("measured", "threshold") if finding.get(key)]
-    told += [finding["source"]] if finding.get("source") else []
-    steps = [joined([tag("code", step), " "]) for step in finding.get("advice", ())]
-    parts = [tag("h3", name), tag("p", finding.get("what", "")), tag("p", "; ".join(told), class_="mute")]
+def _finding(finding: Finding) -> Html:
+    name = finding.name.replace("_", " ").capitalize()
+    told = f"measured: {finding.measured}; threshold: {finding.threshold}; {finding.source}"
+    steps = [joined([tag("code", step), " "]) for step in finding.advice]
+    parts = [tag("h3", name), tag("p", finding.what), tag("p", told, class_="mute")]
     return tag("div", *parts, *([tag("p", "Try: ", *steps)] if steps else []), class_="finding")
 
 

@@ -32,6 +32,7 @@ class Run:
     config: Config
     parent: str | None
     tags: dict[str, str] = field(default_factory=dict)
+    baselines: bool = False  # whether the config's are fitted, too: once is enough
 
 
 Job = Probe | Trial | Run

@@ -10,7 +10,7 @@ from pipeline.compose import load_config
 from pipeline.config import Config
 from pipeline.distributions import plain
 from pipeline.errors import ConfigError
-from pipeline.metrics import CLASSIFICATION, REGRESSION, metrics_of
+from pipeline.metrics import higher_is_better, monitors_of
 from pipeline.sections import Section
 from pipeline.space import Answers, Space, ends, overrides_of, parse_space, space_for
 from pipeline.study_config import StudyConfig
@@ -22,7 +22,8 @@ MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not wha
     "refit_seeds", "ensemble",
 }  # fmt: skip
 NOT_SEARCHED: dict[str, bool | set[str]] = {
-    "tracking": True, "doctor": True, "predict": True, "serve": True, "search": True, "study": MAY_CHANGE,
+    "tracking": True, "baselines": True, "doctor": True, "predict": True, "serve": True, "search": True,
+    "study": MAY_CHANGE,
 }  # fmt: skip
 
 
@@ -68,10 +69,9 @@ class Plan:
     def for_task(self, task: Task) -> Self:
         """The plan without what is for other tasks; raises ConfigError where an objective is none of this one's."""
         for objective in self.objectives:
-            name = objective.removeprefix("val/")
-            if name not in ("loss", "n_params", "seconds", *metrics_of(task)):
-                fitting = ", ".join(f"val/{known}" for known in ("loss", *metrics_of(task)))
-                raise ConfigError(f"study.metric: {objective} does not fit {task}; choices: {fitting}")
+            fitting = monitors_of(task)
+            if objective not in (*fitting, "n_params", "seconds"):
+                raise ConfigError(f"study.metric: {objective} does not fit {task}; choices: {', '.join(fitting)}")
         return replace(self, space=space_for(self.space, task))
 
 
@@ -90,7 +90,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
         config_dir=config_dir,
         name=config.study.name or f"{config.data.name}-{config.search.name}",
         objectives=objectives,
-        directions=tuple(config.study.direction or direction_of(objective) for objective in objectives),
+        directions=tuple(config.study.direction or _direction(objective) for objective in objectives),
     )
     _check_ends(plan)
     return plan
@@ -107,10 +107,8 @@ def _check_ends(plan: Plan) -> None:
         raise ConfigError(*mistakes)
 
 
-def direction_of(objective: str) -> Direction:
-    """Which way is better."""
-    known = (CLASSIFICATION | REGRESSION).get(objective.removeprefix("val/"))
-    return "maximize" if known is not None and known.higher_is_better else "minimize"
+def _direction(objective: str) -> Direction:
+    return "maximize" if higher_is_better(objective) else "minimize"
 
 
 def group_of(override: str) -> str:

@@ -7,8 +7,7 @@ from pipeline.config import Config, NoTracking
 from pipeline.errors import DataError
 from pipeline.studies.jobs import Died, Ended, Probe, Probed
 from pipeline.studies.workers import Pool
-
-THREADED_WORK = 500_000_000  # multiply-adds of a mini-batch from which a network gets all cores, so workers get none
+from pipeline.threads import choose_threads
 
 
 def probe(pool: Pool, config: Config) -> Probed:
@@ -27,7 +26,5 @@ def workers_for(asked: int | Literal["auto"], config: Config, probed: Probed, n_
     """Processes that train at a time: as asked; for auto one a core, fewer where each takes several threads."""
     if isinstance(asked, int):
         return asked
-    threads, cores = config.trainer.threads, os.cpu_count() or 1
-    if threads == "auto":
-        threads = 1 if probed.n_params * config.trainer.batch_size < THREADED_WORK else cores
-    return min(max(1, cores // threads), n_runs)
+    threads = choose_threads(config.trainer.threads, probed.n_params * config.trainer.batch_size)
+    return min(max(1, (os.cpu_count() or 1) // threads), n_runs)

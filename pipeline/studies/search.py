@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config, NoTracking
 from pipeline.errors import ConfigError, TrainingError
+from pipeline.metrics import higher_is_better
 from pipeline.studies.jobs import Died, Event, Report, Trial
-from pipeline.studies.plan import Plan, direction_of
+from pipeline.studies.plan import Plan
 from pipeline.studies.recorder import Recorder
 from pipeline.studies.sampling import build_pruner, build_sampler, draw
 from pipeline.studies.storage import MAX_RETRIES, fail, fail_stale, finished, give_back, retried
@@ -139,7 +140,7 @@ class Search:
             config=config.model_copy(update={"tracking": untracked}),
             number=number,
             metric=self.plan.objectives[0],
-            sign=-1 if direction_of(config.trainer.monitor) == "maximize" else 1,
+            sign=-1 if higher_is_better(config.trainer.monitor) else 1,
             every=0 if self.asked.chosen_pruner == "none" else ceil(config.trainer.max_epochs / self.asked.n_reports),
         )
 

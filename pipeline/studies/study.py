@@ -13,9 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.compose import to_yaml
 from pipeline.config import Config
+from pipeline.console import log_notes
 from pipeline.errors import ConfigError
+from pipeline.metrics import tested_metric
 from pipeline.registry import register
 from pipeline.space import grid, nearest
+from pipeline.store import tracking_uri
 from pipeline.studies.figures import study_figures
 from pipeline.studies.jobs import Probed, Run
 from pipeline.studies.plan import Plan, value_at
@@ -25,9 +28,9 @@ from pipeline.studies.sampling import answers_of, as_parameter
 from pipeline.studies.search import Listener, Search
 from pipeline.studies.storage import finished, give_back, only_one, open_storage, open_study, study_dir
 from pipeline.studies.summary import Summary, as_metrics, describe, summarize, table_of
-from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all, tested_metric
+from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run, tracking_uri
+from pipeline.tracking import Tracker, has_run, start_run
 
 TRIAL_BYTES, REFIT_BYTES, PAGE_BYTES = 100_000, 800_000, 6_000_000  # in store, journal, artifacts: measured
 
@@ -84,8 +87,7 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
 # ---------------------------------------------------------------- before the first trial
 def _preview(plan: Plan, probed: Probed, n_workers: int, n_before: int) -> None:
     """Say what is to come."""
-    for note in probed.notes:
-        logger.log(logging.WARNING if "looks like an id" in note else logging.INFO, note)
+    log_notes(probed.notes)
     asked, epochs = plan.config.study, plan.config.trainer.max_epochs
     n_trials = max(0, asked.n_trials - n_before)
     seconds = (n_trials + 2 * asked.refit_seeds) * epochs * probed.epoch_seconds / n_workers

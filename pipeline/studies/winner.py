@@ -9,13 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config
 from pipeline.errors import TrainingError
-from pipeline.metrics import metrics_of, paired_bootstrap, shown
+from pipeline.metrics import higher_is_better, metrics_of, paired_bootstrap, shown
 from pipeline.studies.jobs import Died, Ended, Run
 from pipeline.studies.plan import Plan
 from pipeline.studies.workers import Pool
 from pipeline.types import Interval, Result, Task
-
-TESTED = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}  # where the objective is the loss
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Comparison:
     gain: Interval  # how much better the best is, positive where it is; paired over the test rows
     ensemble: float | None = None  # the metric of the averaged predictions of the best trials
     n_members: int = 0
+    verdict: str = ""  # on the best settings with the first seed and their baselines
     run_id: str = ""  # of the best settings with the first seed, where their model may be used
 
     def lines(self) -> list[str]:
@@ -44,6 +43,8 @@ class Comparison:
                 f"ensemble of the {self.n_members} best trials: {name} {shown(self.ensemble)}, "
                 f"against {shown(float(np.mean(self.best)))} of the best alone"
             )
+        if self.verdict:
+            lines.append(self.verdict)
         return lines
 
 
@@ -52,19 +53,16 @@ def _spread(values: Sequence[float]) -> str:
     return f"{shown(float(np.mean(values)))}{deviation}"
 
 
-def tested_metric(objective: str, task: Task) -> str:
-    """The test metric that goes with a validation objective."""
-    name = objective.removeprefix("val/")
-    return name if name in metrics_of(task) else TESTED[task]
-
-
 def refit(
     pool: Pool, configs: Mapping[str, Config], seeds: Sequence[int], parent: str, study: str
 ) -> dict[str, list[Result]]:
     """Train, test and track each of the configs with each of the seeds; raises TrainingError where one fails."""
     jobs = {
         (role, seed): Run(
-            config.model_copy(update={"seed": seed}), parent or None, {"kind": "refit", "study": study, "role": role}
+            config.model_copy(update={"seed": seed}),
+            parent or None,
+            {"kind": "refit", "study": study, "role": role},
+            baselines=(role, seed) == ("best", seeds[0]),
         )
         for role, config in configs.items()
         for seed in seeds
@@ -103,16 +101,17 @@ def compare(
     y = best[0][0]
     predictions = {"best": [p for _, p in best], "default": [p for _, p in default]}
     averaged = np.mean([_tested(result)[1] for result in members], axis=0) if members else None
-    function, higher = metrics_of(task)[metric].function, metrics_of(task)[metric].higher_is_better
+    function = metrics_of(task)[metric].function
     gain = paired_bootstrap(task, metric, y, predictions["default"], predictions["best"], seed=seed)
     once = np.ones((1, len(y)))
     return Comparison(
         metric=metric,
         best=tuple(result.test[metric].value for result in refits["best"]),
         default=tuple(result.test[metric].value for result in refits["default"]),
-        gain=gain if higher else Interval(-gain.value, -gain.high, -gain.low),
+        gain=gain if higher_is_better(metric) else -gain,
         ensemble=float(function(y, averaged, once)[0]) if averaged is not None else None,
         n_members=len(members),
+        verdict=refits["best"][0].verdict,
         run_id="" if refits["best"][0].fault else refits["best"][0].run_id,
     )
 

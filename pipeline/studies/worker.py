@@ -62,7 +62,8 @@ def _leave_with_parent() -> None:
 def _do(job: Job, connection: Connection, tables: dict[Any, Prepared]) -> Ended:
     try:
         if isinstance(job, Run):
-            return Ended(train(job.config, parent=job.parent, tags=job.tags))
+            config = job.config if job.baselines else job.config.model_copy(update={"baselines": ()})
+            return Ended(train(config, parent=job.parent, tags=job.tags))
         key = (job.config.data, job.config.preprocess)
         if key not in tables:
             tables.clear()  # one at a time: they are mapped from the cache in milliseconds

@@ -1,7 +1,6 @@
 """(4) Time and peak memory of one epoch as the table grows in rows and in columns."""
 
 import json
-import re
 import sys
 import tempfile
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from pipeline.compose import load_config
 from pipeline.train import train
-from tests.benchmarks.harness import Case, Line, Round, Sample, process, ratio, seconds
+from tests.benchmarks.harness import Case, Line, Round, Sample, peak_mb, process, ratio, seconds
 from tests.benchmarks.tables import overrides, table_file
 
 LEAST = "1e3 x 20"  # stands for what is loaded before any data is
@@ -57,9 +56,7 @@ def _main() -> None:
     """What the process runs: train as asked, tell seconds and peak."""
     config = load_config(sys.argv[1:])
     taken = seconds(lambda: train(config))
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    sys.stdout.write(json.dumps({**taken, "peak_mb": int(found[1]) * 1024 / 1e6}))
+    sys.stdout.write(json.dumps({**taken, "peak_mb": peak_mb()}))
 
 
 if __name__ == "__main__":

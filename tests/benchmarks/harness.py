@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +55,13 @@ def seconds(work: Callable[[], object]) -> Sample:
     start = time.perf_counter()
     work()
     return {"s": time.perf_counter() - start}
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, in MB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024 / 1e6
 
 
 def process(*arguments: str, folder: Path, code: int = 0) -> tuple[float, str]:

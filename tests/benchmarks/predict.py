@@ -1,7 +1,6 @@
 """(9) A file scored: `predict` against MLflow's pyfunc of what is written by hand with scikit-learn and torch."""
 
 import json
-import re
 import sys
 import tempfile
 import warnings
@@ -17,7 +16,7 @@ from pipeline.compose import load_config
 from pipeline.flavor import BUNDLE, FOLDER
 from pipeline.scoring import score
 from pipeline.train import train
-from tests.benchmarks.harness import Case, Line, Sample, process, ratio, seconds
+from tests.benchmarks.harness import Case, Line, Sample, peak_mb, process, ratio, seconds
 from tests.benchmarks.tables import overrides, table_file
 
 FASTER, MEGABYTES = 5, 1000
@@ -92,9 +91,7 @@ def _main(name: str, small: str, large: str, bundle: str) -> None:
     run = _ours(bundle) if name == "ours" else _stock(small)
     run(small, f"{name}.parquet")
     taken = seconds(lambda: run(large, f"{name}.parquet"))
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    sys.stdout.write(json.dumps({**taken, "peak_mb": int(found[1]) * 1024 / 1e6}))
+    sys.stdout.write(json.dumps({**taken, "peak_mb": peak_mb()}))
 
 
 if __name__ == "__main__":

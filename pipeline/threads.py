@@ -1,0 +1,19 @@
+"""How many torch threads a network gets."""
+
+import os
+
+# multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
+# fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them
+THREADED_WORK = 500_000_000
+
+
+def choose_threads(asked: int | str, work: int) -> int:
+    """Torch threads: as asked; for auto one for small networks, else one a core.
+
+    Args:
+        asked: trainer.threads.
+        work: multiply-adds of a mini-batch, about rows times parameters.
+    """
+    if isinstance(asked, int):
+        return asked
+    return 1 if work < THREADED_WORK else os.cpu_count() or 1
