@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from pipeline.cli import main
 from pipeline.compose import load_config
 from pipeline.config import Config
 
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("unhurried")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to Ctrl-C
 
 

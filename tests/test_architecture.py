@@ -48,8 +48,8 @@ RANKS = {
 }  # fmt: skip
 ALONGSIDE = {
     "lock": ["errors"],
-    "study_config": ["config"],
-    "comparison_config": ["config"],
+    "study_config": ["config", "sections"],
+    "comparison_config": ["config", "sections"],
     "compose": ["mistakes"],
     "options": ["compose", "mistakes"],
     "distributions": ["mistakes"],

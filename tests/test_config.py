@@ -92,11 +92,15 @@ def test_every_end_of_a_shipped_search_space_is_a_config(choice: str) -> None:
     assert nearest(plan.space, lambda path: value_at(plan.config, path), plan.length)[1] == []  # holds the defaults
 
 
+# settings of another choice, ready made
+READY = [("optimizer", name) for name in ("nesterov", "realmlp", "tabm", "ft_transformer")]
+
+
 @pytest.mark.parametrize("group", SECTIONS)
 def test_a_file_is_named_as_its_section(group: str) -> None:
     for choice in list_groups()[group]:
         name = getattr(getattr(composed(group, choice), group), "name", None)
-        assert name in (choice, None) or choice == "nesterov"
+        assert name in (choice, None) or (group, choice) in READY
 
 
 @pytest.mark.parametrize("group", REGISTRIES)

@@ -4,10 +4,32 @@ from collections.abc import Iterator
 
 import rtdl_revisiting_models
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline.groups import Group
 from pipeline.model_config import FtTransformer
 from pipeline.types import Features
+
+
+class Attention(nn.Module):
+    """The package's attention with its weights, for any number of rows: its own `len()` is a constant once exported."""
+
+    def __init__(self, given: rtdl_revisiting_models.MultiheadAttention, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = given.W_q, given.W_k, given.W_v, given.W_out
+        self.n_heads, self.dropout = n_heads, dropout
+
+    def forward(self, x_q: Tensor, x_kv: Tensor) -> Tensor:
+        """Queries from x_q (B, Q, d), keys and values from x_kv (B, T, d), to (B, Q, d)."""
+        q, k, v = (self._heads(layer(x)) for layer, x in ((self.query, x_q), (self.key, x_kv), (self.value, x_kv)))
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)  # (B, H, Q, d/H)
+        out: Tensor = self.out(x.transpose(1, 2).flatten(2))
+        return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, T, d) to (B, H, T, d/H)."""
+        heads: Tensor = x.unflatten(2, (self.n_heads, -1))
+        return heads.transpose(1, 2)
 
 
 class FTTransformer(nn.Module):
@@ -29,6 +51,8 @@ class FTTransformer(nn.Module):
             ffn_dropout=config.dropout,
             residual_dropout=config.residual_dropout,
         )
+        for block in self.transformer.backbone.blocks:
+            block["attention"] = Attention(block["attention"], config.n_heads, config.attention_dropout)
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat) to outputs (B, 1, C)."""
