@@ -70,7 +70,7 @@ def _range_test(config: Config, data: TableDataModule, network: nn.Module) -> Ra
     mean = 0.0
     for step, ((num, cat, y), rate) in enumerate(zip(_mini_batches(config, data), rates, strict=False)):
         for group in optimizer.param_groups:
-            group["lr"] = float(rate)
+            group["lr"] = float(rate) * group["lr_factor"]
         optimizer.zero_grad()
         value = loss(network(num, cat), y)
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(value.detach())
