@@ -137,9 +137,16 @@ def test_a_device_that_is_not_there_is_refused_before_a_run_is_opened(root: Path
 
 
 # ---------------------------------------------------------------- going on after a cut
-@pytest.mark.parametrize("cut", [1, 2, 7, 12])
-def test_a_run_cut_off_in_any_epoch_ends_with_the_numbers_of_an_uncut_one(cut: int, root: Path) -> None:
-    settings = [*LONG, "trainer.max_epochs=12", "model.hidden=[16]", "model.dropout=0.3", "scheduler.warmup_epochs=1.5"]
+@pytest.mark.parametrize(
+    ("cut", "model"),
+    [
+        *((cut, "model.hidden=[16]") for cut in (1, 2, 7, 12)),
+        (8, "model=realmlp model.hidden=[16]"),
+        (3, "model=tabm model.n_members=4 model.d_block=16"),
+    ],
+)
+def test_a_run_cut_off_in_any_epoch_ends_with_the_numbers_of_an_uncut_one(cut: int, model: str, root: Path) -> None:
+    settings = [*LONG, *model.split(), "trainer.max_epochs=12", "model.dropout=0.3", "scheduler.warmup_epochs=1.5"]
     whole = train(load_config(settings))
     config = load_config([*settings, "tracking.run_name=cut"])
     with pytest.raises(OSError, match="power is out"):
