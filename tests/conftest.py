@@ -62,11 +62,26 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
+SMALL = {  # networks that take a test milliseconds
+    "mlp": ["model.hidden=[8]"],
+    "realmlp": ["model.hidden=[8,8]"],
+    "tabm": ["model.n_members=3", "model.n_blocks=2", "model.d_block=8"],
+    "resnet": ["model.n_blocks=2", "model.d_block=8"],
+    "ft_transformer": ["model.n_blocks=2", "model.d_block=16", "model.n_heads=4"],
+}
+
+
+def small(model: str) -> list[str]:
+    """Overrides for a small network of a kind."""
+    return [f"model={model}", *SMALL[model]]
+
+
 def quick(*overrides: str) -> Config:
-    """A config for a short, untracked run on iris; `overrides` win."""
+    """A config for a short, untracked run on iris, with a small network; `overrides` win."""
     short = ["data=iris", "tracking=none", "trainer.max_epochs=2"]
-    small = [] if any(text.startswith("model=") for text in overrides) else ["model.hidden=[8]"]
-    return load_config([*short, *small, *overrides])
+    chosen = next((text.removeprefix("model=") for text in overrides if text.startswith("model=")), "mlp")
+    others = [text for text in overrides if not text.startswith("model=")]
+    return load_config([*short, *small(chosen), *others])
 
 
 def mixed_frame(n_rows: int = 200, seed: int = 0) -> pd.DataFrame:

@@ -26,12 +26,12 @@ from pipeline.module import predictions, run_network
 from pipeline.networks import NETWORKS, build_network
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.types import Arrays, Features, Splits, Table, Task
-from tests.conftest import mixed_frame
+from tests.conftest import mixed_frame, small
 from tests.test_preprocess import config, taker
 
 TARGETS = {"binary": ["bought"], "multiclass": ["grade"], "regression": ["amount"], "two targets": ["amount", "second"]}
 PREPROCESSES = {name: load_config([f"preprocess={name}"]).preprocess for name in list_groups()["preprocess"]}
-NETWORK_SECTIONS = {name: load_config([f"model={name}"]).model for name in NETWORKS}
+NETWORK_SECTIONS = {name: load_config(small(name)).model for name in NETWORKS}
 MLP = NETWORK_SECTIONS["mlp"]
 
 

@@ -15,6 +15,7 @@ from pipeline.networks import NETWORKS, build_network
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
 from pipeline.types import Features
+from tests.conftest import small
 
 TASKS = {
     "binary": Features("binary", 3, (), 1, (5, 5)),
@@ -28,7 +29,7 @@ INPUTS = {"numbers": (3, ()), "flags": (3, ()), "categories": (0, (4, 30)), "bot
 
 @pytest.fixture(params=NETWORKS, scope="module")
 def model(request: pytest.FixtureRequest) -> Model:
-    return load_config([f"model={request.param}"]).model
+    return load_config(small(request.param)).model
 
 
 @pytest.fixture(params=[(t, i) for t in TASKS for i in INPUTS], ids=" with ".join)
