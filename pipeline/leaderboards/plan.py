@@ -50,7 +50,7 @@ class Plan:
     @property
     def tables(self) -> dict[str, Config]:
         """A config that has the table, by the table's name."""
-        return {entry.table: entry.config for entry in reversed(self.entries)}
+        return {entry.table: entry.config for entry in self.entries}
 
     def runs(self) -> dict[Key, Config]:
         """The config of every fit, all of one seed before the next; each seed has a split of its own."""
