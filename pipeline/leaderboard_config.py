@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.config import Config, Name, Section, Whole
+from pipeline.config import Config
+from pipeline.sections import Name, Section, Whole
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece",
