@@ -1,13 +1,13 @@
 # `make` lists what there is to do; every target sets itself up. ARGS="…" is passed on to the command.
 .DEFAULT_GOAL := help
-.PHONY: help setup train study compare lab report serve ui sync test bench check clean
+.PHONY: help setup train study compare leaderboard lab report serve ui sync test bench check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## make the virtual environment and install what requirements.lock pins
 
@@ -28,6 +28,9 @@ study: setup ## search settings: make study ARGS="data=iris search=optimizers st
 
 compare: setup ## vary settings over seeds: make compare ARGS="vary.optimizer=[sgd,adam] seeds=5"
 	@$(BIN)/pipeline compare $(ARGS)
+
+leaderboard: setup ## rank models and baselines: make leaderboard ARGS="data=iris seeds=5"
+	@$(BIN)/pipeline leaderboard $(ARGS)
 
 lab: setup ## see why it works: run the ready comparisons, in under ten minutes
 	@for file in conf/comparison/*.yaml; do \

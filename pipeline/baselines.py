@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pipeline.clock import median_seconds
 from pipeline.data import cache
 from pipeline.errors import ConfigError, first_line
 from pipeline.types import Arrays
@@ -41,7 +42,7 @@ class Baseline:
     val: np.ndarray  # probabilities (N, C), or values (N, T) in the target's own unit
     test: np.ndarray
     seconds: float  # to fit
-    row_seconds: float  # to answer a row, of many at once
+    row_seconds: float  # to answer one row alone, the median of some
     n_bytes: int  # pickled
     note: str = ""  # what was done to keep it cheap
 
@@ -188,10 +189,10 @@ def _fit(name: str, data: "TableDataModule", seed: int) -> cache.Entry:
         warnings.simplefilter("ignore")  # that a solver stopped at max_iter, or what a library will change
         start = time.perf_counter()
         model = _Fitted(BASELINES[name](problem), n_classes, x, y)
-        fitted = time.perf_counter()
-        test = model.answers(data.test, cardinalities)
-        seconds, row_seconds = fitted - start, (time.perf_counter() - fitted) / len(test)
-        val = model.answers(data.val, cardinalities)
+        seconds = time.perf_counter() - start
+        val, test = (model.answers(part, cardinalities) for part in (data.val, data.test))
+        row = Arrays(*(array[:1] for array in data.test))
+        row_seconds = median_seconds(lambda: model.answers(row, cardinalities))
     note = "" if len(rows) == len(data.train.y) else f"fitted on {len(rows):,} of {len(data.train.y):,} training rows"
     facts = {"seconds": seconds, "row_seconds": row_seconds, "n_bytes": len(pickle.dumps(model)), "note": note}
     return cache.Entry({"val": val, "test": test}, facts)

@@ -131,6 +131,25 @@ def compare(overrides: Overrides = None, config_file: ConfigFile = None, config_
 
 
 @app.command()
+def leaderboard(overrides: Overrides = None, config_file: ConfigFile = None, config_dir: ConfigDir = None) -> None:
+    """Rank all models and baselines on one table or several, over splits: quality, time, size, latency; resumable."""
+    from pipeline.studies.workers import Pool
+
+    with Pool() as pool:  # the workers import while the entrants are composed
+        from pipeline.leaderboards.plan import make_plan
+
+        plan = make_plan(_with_file(overrides, config_file), config_dir)
+        with _quick_imports():
+            from pipeline.leaderboards.display import show_leaderboard
+        listen(screen := terminal())
+        try:
+            show_leaderboard(plan, pool, screen, out(), program())
+        except KeyboardInterrupt:
+            say_lines(f"stopped; go on with: {program()} leaderboard {shlex.join(sys.argv[2:])}")
+            raise typer.Exit(130) from None
+
+
+@app.command()
 def config(overrides: Overrides = None, config_file: ConfigFile = None, config_dir: ConfigDir = None) -> None:
     """Print the config that the overrides compose, as YAML."""
     from pipeline.compose import to_yaml

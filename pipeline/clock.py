@@ -1,11 +1,23 @@
 """Where a run's time goes: seconds by part, each second counted once."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 
 PARTS = ("import", "data", "compute", "evaluation", "baselines", "doctor", "bundle", "checkpoint", "tracking", "report")
 LARGE_SHARE = 1 / 3  # of the run, from which what is not compute is worth a line
+
+
+def median_seconds(call: Callable[[], object], times: int = 9) -> float:
+    """The median time that a call takes, in seconds; a first one, which may have to load things, is left out."""
+    call()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return median(taken)
 
 
 class Clock:

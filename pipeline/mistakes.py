@@ -11,10 +11,11 @@ from pydantic_core import ErrorDetails
 
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.config import Config, choices_of
+from pipeline.leaderboard_config import LeaderboardConfig
 from pipeline.study_config import StudyConfig
 
 
-class AnyConfig(StudyConfig, ComparisonConfig):
+class AnyConfig(StudyConfig, ComparisonConfig, LeaderboardConfig):
     """The sections of every command."""
 
 
@@ -39,7 +40,9 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 def command_of(group: str) -> str | None:
     """The command that has a section which a training run has not."""
-    return next((kind.root for kind in (StudyConfig, ComparisonConfig) if group in kind.model_fields), None)
+    return next(
+        (kind.root for kind in (StudyConfig, ComparisonConfig, LeaderboardConfig) if group in kind.model_fields), None
+    )
 
 
 def _of_the_form_written(details: Iterable[ErrorDetails], values: Mapping[str, Any]) -> list[ErrorDetails]:

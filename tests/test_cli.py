@@ -21,8 +21,8 @@ TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none
 IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
 COMMANDS = [
-    "train", "study", "compare", "config", "options", "ui", "predict", "serve", "register", "models", "report",
-    "doctor", "sync",
+    "train", "study", "compare", "leaderboard", "config", "options", "ui", "predict", "serve", "register", "models",
+    "report", "doctor", "sync",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from pipeline.metrics import higher_is_better
+from pipeline.metrics import higher_is_better, shown
 from pipeline.types import Result
 
 
@@ -20,6 +20,8 @@ class Child:
     test: Mapping[str, float] = field(default_factory=dict)
     best_epoch: int = 0
     seconds: float = 0.0
+    row_seconds: float = float("nan")  # to answer one row; of a leaderboard's alone, as is the size
+    n_bytes: float = float("nan")
     error: str = ""  # why there is nothing of it
 
     @classmethod
@@ -42,6 +44,18 @@ class Child:
     def to_json(self) -> str:
         """As text."""
         return json.dumps(asdict(self))
+
+    @property
+    def fit_seconds(self) -> float:
+        """Seconds that fitting took: of a network all its epochs, of a baseline, which has none, the whole."""
+        return float(self.curve("time/epoch").sum()) if self.history else self.seconds
+
+    @property
+    def told(self) -> str:
+        """How it went, in a few words."""
+        if self.error or not self.history:
+            return self.error or f"fitted in {self.seconds:.2g} s"
+        return f"val/loss {shown(self.val['val/loss'])} in epoch {self.best_epoch}"
 
     def curve(self, name: str) -> np.ndarray:
         """A metric at the end of each epoch, (n_epochs,)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipeline.comparisons.child import Child
-from pipeline.comparisons.folder import Folder, comparison_dir
+from pipeline.comparisons.folder import Folder
 from pipeline.comparisons.plan import Key, Plan
 from pipeline.comparisons.summary import Summary, describe, summarize, table_of
 from pipeline.compose import flatten, to_yaml
@@ -18,7 +18,7 @@ from pipeline.console import log_notes
 from pipeline.errors import TrainingError
 from pipeline.lock import held
 from pipeline.store import tracking_uri
-from pipeline.studies.jobs import Died, Ended, Event, Probed, Run
+from pipeline.studies.jobs import Died, Ended, Event, Fitted, Job, Probed, Run
 from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.workers import Pool
 from pipeline.tracking import Tracker, has_run, start_run
@@ -62,26 +62,20 @@ def run_comparison(plan: Plan, pool: Pool, listener: Listener = lambda _: None) 
         TrackingError: the tracking store cannot be used.
         TrainingError: every case failed, or one not by diverging.
     """
-    folder = Folder(comparison_dir(plan.config.tracking.root, plan.name))
-    with held(folder.path, lambda process: _taken(plan.name, process)):
+    folder = Folder(plan.config.tracking.root, "comparison", plan.name)
+    with held(folder.path, folder.taken):
         probed = probe(pool, plan.base)
         plan.check(probed.task)
-        folder.claim(plan.name, plan.identity(probed.digest))
+        folder.claim(plan.identity(probed.digest))
         with _run(plan, folder, probed) as tracker:
             _start(plan, folder, tracker, probed)
             runs = plan.runs()
             kept = {key: child for key, config in runs.items() if (child := folder.child(tracker.run_id, config))}
             pool.grow(n_workers := workers_for(plan.config.comparison.workers, plan.base, probed, len(runs)))
             _preview(plan, probed, n_workers, len(runs), len(kept))
-            training = Training(plan, folder, tracker.run_id, Progress(len(runs), len(kept)), listener)
+            training = Training(folder, tracker.run_id, Progress(len(runs), len(kept)), listener)
             children = kept | training.run(pool, {key: config for key, config in runs.items() if key not in kept})
             return _close(plan, tracker, probed, children)
-
-
-def _taken(name: str, process: str) -> str:
-    return (
-        f"comparison.name: '{name}' is run by process {process} already; wait for it, or choose another comparison.name"
-    )
 
 
 # ---------------------------------------------------------------- before the first run
@@ -123,7 +117,6 @@ def _preview(plan: Plan, probed: Probed, n_workers: int, n_runs: int, n_kept: in
 class Training:
     """The runs under way."""
 
-    plan: Plan
     folder: Folder
     parent: str
     progress: Progress
@@ -141,7 +134,7 @@ class Training:
             self.listener(self.progress)
             for ended, event in pool.events(1.0):
                 key = open_jobs.pop(id(ended))
-                child = self._child(key, event)
+                child = self._child(key, runs[key], event)
                 if child is None:
                     waiting.insert(0, key)
                     continue
@@ -151,19 +144,24 @@ class Training:
         self.listener(self.progress)
         return done
 
-    def _job(self, key: Key, config: Config) -> Run:
+    def _job(self, key: Key, config: Config) -> Job:
         label, seed = key
         if isinstance(config.tracking, Mlflow):
             named = config.tracking.model_copy(update={"run_name": f"{label}, seed {seed}"})
             config = config.model_copy(update={"tracking": named})
-        tags = {"kind": "comparison-run", "comparison": self.plan.name, "label": label}
+        tags = {"kind": f"{self.folder.kind}-run", self.folder.kind: self.folder.name, "label": label}
         return Run(config, self.parent or None, tags)
 
-    def _child(self, key: Key, event: Event) -> Child | None:
+    def _of(self, config: Config, result: Result | Fitted) -> Child:
+        """What is kept of a result."""
+        assert isinstance(result, Result)
+        return Child.of(result)
+
+    def _child(self, key: Key, config: Config, event: Event) -> Child | None:
         """What a job's end means; None where it is to be tried again."""
         match event:
-            case Ended(result=Result() as result):
-                return Child.of(result)
+            case Ended(result=Result() | Fitted() as result):
+                return self._of(config, result)
             case Ended(diverged=True, error=why):
                 return Child(error=why)
             case Died() if self._tries.setdefault(key, 1) < TRIES:

@@ -10,7 +10,6 @@ from pipeline.comparisons.comparison import Progress as State
 from pipeline.comparisons.comparison import run_comparison
 from pipeline.comparisons.plan import Plan
 from pipeline.comparisons.summary import Summary, rows_of
-from pipeline.metrics import shown
 from pipeline.studies.workers import Pool
 from pipeline.tracking import root_override
 
@@ -39,10 +38,9 @@ class ComparisonBar:
             self._bar.update(self._task, total=state.n_runs, completed=state.n_before + len(state.ended))
             return
         for place, ((label, seed), child) in enumerate(state.ended[self._n_said :], self._n_said + 1):
-            what = child.error or f"val/loss {shown(child.val['val/loss'])} in epoch {child.best_epoch}"
             done, taken = state.n_before + place, time.monotonic() - state.started
             left = taken / place * (state.n_runs - done)
-            line = f"{done} of {state.n_runs}: {label}, seed {seed}: {what}; about {left:.0f} s left"
+            line = f"{done} of {state.n_runs}: {label}, seed {seed}: {child.told}; about {left:.0f} s left"
             self._console.print(line, soft_wrap=True, markup=False)
         self._n_said = len(state.ended)
 

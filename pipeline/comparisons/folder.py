@@ -1,4 +1,4 @@
-"""Where a comparison is kept: what it is of, its run in each tracking store, and its finished children."""
+"""Where a comparison or leaderboard is kept: what it is of, its run in each tracking store, its finished children."""
 
 import hashlib
 import json
@@ -16,24 +16,35 @@ from pipeline.errors import ConfigError
 APART = {"tracking", "serve"}  # sections that change nothing of what a child reached
 
 
-def comparison_dir(root: str, name: str) -> Path:
-    """Where a comparison's files are."""
-    return Path(root) / "comparisons" / name
-
-
 @dataclass(frozen=True)
 class Folder:
-    """A comparison's files. One file a child, written at its end: what a kill cuts off is run again."""
+    """A comparison's or leaderboard's files. One a child, written at its end: what a kill cuts off is run again.
 
-    path: Path
+    `kind` is the config's section whose `name` they go by.
+    """
 
-    def claim(self, name: str, identity: Mapping[str, Any]) -> None:
+    root: str
+    kind: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.root) / f"{self.kind}s" / self.name
+
+    def taken(self, process: str) -> str:
+        """What to say where another process is at work in it."""
+        return (
+            f"{self.kind}.name: '{self.name}' is run by process {process} already; wait for it, or choose another "
+            f"{self.kind}.name"
+        )
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
         """Raise ConfigError where the name is of a comparison of other settings; the message shows the differences."""
         known = self._read("identity.json")
         if known and (found := list(differences(known, identity))):
             raise ConfigError(
-                f"comparison.name: '{name}' is of other settings: {'; '.join(found[:5])}; "
-                "choose another comparison.name"
+                f"{self.kind}.name: '{self.name}' is of other settings: {'; '.join(found[:5])}; "
+                f"choose another {self.kind}.name"
             )
         self._write("identity.json", json.dumps(identity))
 

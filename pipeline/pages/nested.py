@@ -105,4 +105,4 @@ def _what(child: PastRun) -> str:
     """A nested run's name, after the role it has in a study, with its seed."""
     role, seed = child.tags.get("role"), child.params.get("seed")
     name = f"{role}, seed {seed}: {child.name}" if role and seed else child.name
-    return name if child.kind in ("refit", "comparison-run") else f"{name} ({child.kind})"
+    return name if child.kind in ("refit", "comparison-run", "leaderboard-run") else f"{name} ({child.kind})"

@@ -1,5 +1,6 @@
 """What passes between the process that leads a study and its workers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,7 +36,15 @@ class Run:
     baselines: bool = False  # whether the config's are fitted, too: once is enough
 
 
-Job = Probe | Trial | Run
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Fit a baseline on the config's table and score it as a run is scored."""
+
+    config: Config
+    name: str
+
+
+Job = Probe | Trial | Run | Fit
 
 
 class Report(NamedTuple):
@@ -56,10 +65,19 @@ class Probed(NamedTuple):
     epoch_seconds: float
 
 
+class Fitted(NamedTuple):
+    """A baseline's test metrics by name, and what it costs: seconds to fit and to answer one row, pickled bytes."""
+
+    test: Mapping[str, float]
+    seconds: float
+    row_seconds: float
+    n_bytes: int
+
+
 class Ended(NamedTuple):
     """How a job ended: with a result, pruned or not, or with an error."""
 
-    result: Result | Probed | None
+    result: Result | Probed | Fitted | None
     pruned: bool = False
     error: str = ""
     diverged: bool = False  # the error is that the loss is no number any more: it would be so again

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from pipeline.baselines import fit_baselines
+from pipeline.data.datamodule import TableDataModule
 from pipeline.data.prepared import Prepared, prepare
 from pipeline.errors import PipelineError, TrainingError, first_line
-from pipeline.studies.jobs import Ended, Job, Probe, Probed, Report, Run, Trial
+from pipeline.metrics import compute_metrics
+from pipeline.studies.jobs import Ended, Fit, Fitted, Job, Probe, Probed, Report, Run, Trial
 from pipeline.train import train, try_out
 
 
@@ -70,6 +73,8 @@ def _do(job: Job, connection: Connection, tables: dict[Any, Prepared]) -> Ended:
             tables[key] = prepare(job.config)
         if isinstance(job, Probe):
             return Ended(_probe(job, tables[key]))
+        if isinstance(job, Fit):
+            return Ended(_fitted(job, tables[key]))
         reporter = Reporter(connection, job)
         return Ended(try_out(job.config, [reporter], tables[key]), reporter.pruned)
     except PipelineError as error:
@@ -83,3 +88,14 @@ def _probe(job: Probe, prepared: Prepared) -> Probed:
     result = try_out(job.config.model_copy(update={"trainer": once}), (), prepared)
     table = prepared.table
     return Probed(table.name, table.digest, table.task, table.notes, result.n_params, result.history[0]["time/epoch"])
+
+
+def _fitted(job: Fit, prepared: Prepared) -> Fitted:
+    """A baseline fitted; raises TrainingError where it cannot be."""
+    data = TableDataModule(job.config, prepared)
+    data.setup()
+    found = fit_baselines([job.name], data, seed=job.config.seed).get(job.name)
+    if found is None:
+        raise TrainingError(f"{job.name} cannot be fitted")
+    test = compute_metrics(data.table.task, data.targets(data.splits.test), found.test)
+    return Fitted(test, found.seconds, found.row_seconds, found.n_bytes)
