@@ -199,15 +199,15 @@ def _open(
         return MlflowTracker(tracking, client, run)
 
 
-def has_run(tracking: Tracking, run_id: str) -> bool:
-    """Whether the store has a run."""
-    if not isinstance(tracking, Mlflow):
-        return False
+def still_there(tracking: Tracking, run_id: str | None) -> str | None:
+    """A run's id where the store still has it, to go on with."""
+    if not run_id or not isinstance(tracking, Mlflow):
+        return None
     client = connect(tracking.root)
     try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+        return run_id if client.get_run(run_id).info.lifecycle_stage == "active" else None
     except Exception:  # the store's word for: no such run
-        return False
+        return None
 
 
 def connect(root: str) -> "MlflowClient":

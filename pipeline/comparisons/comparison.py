@@ -21,7 +21,7 @@ from pipeline.store import tracking_uri
 from pipeline.studies.jobs import Died, Ended, Event, Fitted, Job, Probed, Run
 from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run
+from pipeline.tracking import Tracker, start_run, still_there
 from pipeline.types import Result
 
 RUN_SECONDS = 0.5  # what a run takes beside its epochs: evaluation, figures, model
@@ -82,8 +82,7 @@ def run_comparison(plan: Plan, pool: Pool, listener: Listener = lambda _: None) 
 def _run(plan: Plan, folder: Folder, probed: Probed):  # type: ignore[no-untyped-def]  # what start_run returns
     """The comparison's run in MLflow: the one it had, where that is still there."""
     tracking = plan.config.tracking
-    known = folder.run_id(tracking_uri(tracking.root))
-    resume = known if known and has_run(tracking, known) else None
+    resume = still_there(tracking, folder.run_id(tracking_uri(tracking.root)))
     note = f"**{probed.name}**: {probed.task}. Runs of kind `comparison` hold theirs."
     return start_run(tracking, experiment=probed.name, name=plan.name, note=note, resume=resume)
 

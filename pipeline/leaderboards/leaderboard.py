@@ -24,7 +24,7 @@ from pipeline.store import tracking_uri
 from pipeline.studies.jobs import Fit, Fitted, Job, Probed
 from pipeline.studies.probing import probe, workers_for
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run
+from pipeline.tracking import Tracker, start_run, still_there
 from pipeline.types import Result
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,7 @@ def run_leaderboard(plan: Plan, pool: Pool, listener: Listener = lambda _: None)
 def _run(plan: Plan, folder: Folder, probed: Mapping[str, Probed]):  # type: ignore[no-untyped-def]  # as start_run
     """The leaderboard's run in MLflow: the one it had, where that is still there."""
     tracking = plan.config.tracking
-    known = folder.run_id(tracking_uri(tracking.root))
-    resume = known if known and has_run(tracking, known) else None
+    resume = still_there(tracking, folder.run_id(tracking_uri(tracking.root)))
     first = next(iter(probed.values()))
     experiment = first.name if len(probed) == 1 else "leaderboards"
     note = "Runs of kind `leaderboard` hold the ranking."

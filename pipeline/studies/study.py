@@ -30,7 +30,7 @@ from pipeline.studies.storage import finished, give_back, only_one, open_storage
 from pipeline.studies.summary import Summary, as_metrics, describe, summarize, table_of
 from pipeline.studies.winner import Comparison, compare, members_of, refit, run_all
 from pipeline.studies.workers import Pool
-from pipeline.tracking import Tracker, has_run, start_run
+from pipeline.tracking import Tracker, start_run, still_there
 
 TRIAL_BYTES, REFIT_BYTES, PAGE_BYTES = 100_000, 800_000, 6_000_000  # in store, journal, artifacts: measured
 
@@ -103,8 +103,7 @@ def _preview(plan: Plan, probed: Probed, n_workers: int, n_before: int) -> None:
 def _run(plan: Plan, study: optuna.Study, probed: Probed):  # type: ignore[no-untyped-def]  # what start_run returns
     """The study's run in MLflow: the one it had, where that is still there."""
     tracking = plan.config.tracking
-    known = study.user_attrs.get(_run_key(plan))
-    resume = known if known and has_run(tracking, known) else None
+    resume = still_there(tracking, study.user_attrs.get(_run_key(plan)))
     note = f"**{probed.name}**: {probed.task}. Runs of kind `study` hold their trials."
     return start_run(tracking, experiment=probed.name, name=plan.name, note=note, resume=resume)
 
