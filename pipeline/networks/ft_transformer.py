@@ -17,12 +17,14 @@ class Attention(nn.Module):
     def __init__(self, given: rtdl_revisiting_models.MultiheadAttention, n_heads: int, dropout: float) -> None:
         super().__init__()
         self.query, self.key, self.value, self.out = given.W_q, given.W_k, given.W_v, given.W_out
-        self.n_heads, self.dropout = n_heads, dropout
+        self.n_heads, self.dropout = n_heads, nn.Dropout(dropout)  # a module: schedules of dropout find it
 
     def forward(self, x_q: Tensor, x_kv: Tensor) -> Tensor:
         """Queries from x_q (B, Q, d), keys and values from x_kv (B, T, d), to (B, Q, d)."""
         q, k, v = (self._heads(layer(x)) for layer, x in ((self.query, x_q), (self.key, x_kv), (self.value, x_kv)))
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)  # (B, H, Q, d/H)
+        x = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=self.dropout.p if self.training else 0.0
+        )  # (B, H, Q, d/H)
         out: Tensor = self.out(x.transpose(1, 2).flatten(2))
         return out
 

@@ -73,6 +73,14 @@ def test_evaluation_is_deterministic(model: Model, features: Features) -> None:
     assert torch.equal(network(*given), network(*given))
 
 
+def test_nothing_but_dropout_modules_is_random_in_training(model: Model, features: Features) -> None:
+    network, given = build_network(model, features).train(), rows(features, 6)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # as a schedule of dropout does
+    assert torch.equal(network(*given), network(*given))
+
+
 def test_weights_make_a_round_trip(model: Model, features: Features) -> None:
     first, second = build_network(model, features), build_network(model, features)
     given = rows(features, 6)
