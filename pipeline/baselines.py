@@ -178,24 +178,40 @@ BASELINES: Mapping[str, Builder] = {
 
 # ---------------------------------------------------------------- fit and answer
 def _fit(name: str, data: "TableDataModule", seed: int) -> cache.Entry:
-    """A baseline fitted, and its answers."""
+    """A baseline fitted, and its answers; with folds those on a validation row come from a fit without its fold."""
     rows, cardinalities = _drawn(len(data.train.y), seed), data.features.cardinalities
-    y, x = data.targets(data.splits.train[rows]), frame_of(data.train, rows, cardinalities)
     n_classes = len(data.features.class_counts)
-    if y.ndim > 1 and y.shape[1] == 1:
-        y = y[:, 0]
-    problem = Problem(n_classes > 0, data.table.targets.shape[1], [*x.select_dtypes("category")], seed)
+    categories = [f"category {place}" for place in range(len(cardinalities))]
+    problem = Problem(n_classes > 0, data.table.targets.shape[1], categories, seed)
+
+    def fitted(rows: np.ndarray) -> _Fitted:
+        y, x = data.targets(data.splits.train[rows]), frame_of(data.train, rows, cardinalities)
+        flat = y[:, 0] if y.ndim > 1 and y.shape[1] == 1 else y
+        return _Fitted(BASELINES[name](problem), n_classes, x, flat)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a solver stopped at max_iter, or what a library will change
         start = time.perf_counter()
-        model = _Fitted(BASELINES[name](problem), n_classes, x, y)
+        model = fitted(rows)
         seconds = time.perf_counter() - start
-        val, test = (model.answers(part, cardinalities) for part in (data.val, data.test))
+        test = model.answers(data.test, cardinalities)
+        val = model.answers(data.val, cardinalities) if data.folds is None else _held_out(fitted, data, rows)
         row = Arrays(*(array[:1] for array in data.test))
         row_seconds = median_seconds(lambda: model.answers(row, cardinalities))
     note = "" if len(rows) == len(data.train.y) else f"fitted on {len(rows):,} of {len(data.train.y):,} training rows"
     facts = {"seconds": seconds, "row_seconds": row_seconds, "n_bytes": len(pickle.dumps(model)), "note": note}
     return cache.Entry({"val": val, "test": test}, facts)
+
+
+def _held_out(fitted: Callable[[np.ndarray], "_Fitted"], data: "TableDataModule", rows: np.ndarray) -> np.ndarray:
+    """Answers on the validation rows, each by what was fitted to those of `rows` that are in other folds."""
+    assert data.folds is not None
+    codes, answers = data.folds.codes, []
+    for part in range(data.folds.n_parts):
+        held = Arrays(*(array[codes == part] for array in data.val))
+        answers.append(fitted(rows[codes[rows] != part]).answers(held, data.features.cardinalities))
+    order = np.argsort(codes, kind="stable")  # that of the parts' rows, one part after the other
+    return np.concatenate(answers)[np.argsort(order)]
 
 
 def _drawn(n_rows: int, seed: int) -> np.ndarray:

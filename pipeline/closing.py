@@ -18,7 +18,7 @@ def show_result(config: Config, result: Result, program: str) -> None:
     """Print the closing table and the lines under it; `program` is how the command is typed."""
     out = Console(highlight=False)
     out.print(_table(result))
-    if result.baselines:
+    if result.baselines or result.alone:
         out.print(_beside(result))
     for line in _lines(config, result, program):
         out.print(line, soft_wrap=True, markup=False)
@@ -35,13 +35,15 @@ def _table(result: Result) -> Table:
 
 
 def _beside(result: Result) -> Table:
-    """The network and its baselines, by the metrics that matter most."""
+    """The network, those that it averages, and its baselines, by the metrics that matter most."""
     labels = CLASSIFICATION | REGRESSION
     told = [name for name in result.test if name in {*chain(*HEADLINES.values())}]
     table = Table("model", title="test: beside the baselines", title_justify="left")
     for name in told:
         table.add_column(labels[name].label, justify="right")
     table.add_row("network", *(shown(result.test[name].value) for name in told))
+    if result.alone:
+        table.add_row("one of its networks, on average", *(shown(result.alone[name]) for name in told))
     for model, scores in result.baselines.items():
         table.add_row(model, *(shown(scores[f"test/{name}"]) for name in told))
     return table

@@ -415,6 +415,14 @@ class Trainer(Section):
         description="epochs without improvement of the monitored metric before training stops; null: never"
     )
     monitor: Monitor = Field(description="validation metric that picks the best weights and stops early")
+    seeds: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        description="networks trained side by side, seeded seed, seed + 1, …, whose answers are averaged "
+        "(deep ensemble, Lakshminarayanan et al. 2017)"
+    )
+    folds: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        description="parts of all rows outside the test, each held out from one network (of each seed) and validating "
+        "it; val/… is then out of fold (cross-validated bagging, Breiman 1996); 1: none, data.val_size validates"
+    )
     batch_size: Annotated[Whole, Field(ge=2, lt=2**31)] = Field(description="rows a step (a process)")
     regularization_schedule: Literal["constant", "flat_cos"] = Field(
         description="strength of dropout and weight decay; flat_cos: full for half of max_epochs, then along half a "
@@ -448,6 +456,18 @@ class Trainer(Section):
         if self.gradient_clip_algorithm == "value" and self.gradient_clip_val is None:
             raise ValueError("gradient_clip_algorithm: value needs the size, as trainer.gradient_clip_val=1")
         return self
+
+    @model_validator(mode="after")
+    def _networks_stay_together(self) -> Self:
+        if self.n_networks > 1 and self.devices != 1:
+            field, number = ("folds", self.folds) if self.folds > 1 else ("seeds", self.seeds)
+            raise ValueError(f"{field}: {number} networks are trained in one process; use trainer.devices=1")
+        return self
+
+    @property
+    def n_networks(self) -> int:
+        """Networks trained side by side."""
+        return self.seeds * self.folds
 
 
 # ---------------------------------------------------------------- doctor

@@ -12,10 +12,10 @@ from pipeline.bundle import Bundle, Schema, bundle_files
 from pipeline.data.datamodule import TableDataModule
 from pipeline.data.raw import sampled
 from pipeline.errors import first_line
-from pipeline.evaluate import Evaluation, predict
+from pipeline.evaluate import Evaluation
 from pipeline.export import export_model
 from pipeline.flavor import model_files
-from pipeline.module import run_network
+from pipeline.outputs import predict, run_network
 from pipeline.record import split_digest, versions
 from pipeline.tracking import Tracker
 from pipeline.types import Arrays, Result

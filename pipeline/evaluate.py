@@ -14,7 +14,8 @@ from pipeline.data.datamodule import TableDataModule
 from pipeline.importance import Importance, permutation_importance
 from pipeline.losses import LossFunction
 from pipeline.metrics import bootstrap, compute_metrics
-from pipeline.module import predictions, run_network
+from pipeline.networks.ensemble import Ensemble
+from pipeline.outputs import predict, run_held_out, run_network
 from pipeline.types import Arrays, Interval, Task
 
 
@@ -24,9 +25,11 @@ class Evaluation:
 
     y: np.ndarray
     prediction: np.ndarray
+    validation: np.ndarray  # the prediction of the validation rows
     metrics: dict[str, Interval]
     importance: Importance
     calibration: Calibration
+    alone: dict[str, float]  # mean test metrics of an ensemble's networks, each alone
     trust: dict[str, float]  # coverage and mean size of sets or intervals, and what calibrated probabilities reach
 
 
@@ -37,7 +40,8 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
     """
     y, outputs = data.targets(data.splits.test), run_network(network, data.test)
     prediction = predict(outputs, data)
-    calibration = _calibrated(data, run_network(network, data.val))
+    held_out = run_held_out(network, data)
+    calibration = _calibrated(data, held_out)
 
     def mean_loss(arrays: Arrays) -> float:
         with torch.inference_mode():
@@ -46,17 +50,21 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
     return Evaluation(
         y=y,
         prediction=prediction,
+        validation=predict(held_out, data),
         metrics=bootstrap(data.table.task, y, prediction, seed=seed),
         importance=permutation_importance(mean_loss, data.test, data.preprocessor.sources(), seed=seed),
         calibration=calibration,
+        alone=_alone(network, outputs, y, data),
         trust=_trust(data.table.task, y, predict(outputs, data, calibration.temperature), calibration),
     )
 
 
-def predict(outputs: torch.Tensor, data: TableDataModule, temperature: float = 1.0) -> np.ndarray:
-    """What outputs (N, K, C) say, calibrated where their temperature is given."""
-    scale = {"center": data.preprocessor.target_center_, "scale": data.preprocessor.target_scale_}
-    return predictions(outputs.double() / temperature, data.table.task, **scale)
+def _alone(network: nn.Module, outputs: torch.Tensor, y: np.ndarray, data: TableDataModule) -> dict[str, float]:
+    if not isinstance(network, Ensemble):
+        return {}
+    parts = outputs.chunk(network.n_networks, dim=1)
+    found = [compute_metrics(data.table.task, y, predict(part, data)) for part in parts]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
 def _calibrated(data: TableDataModule, outputs: torch.Tensor) -> Calibration:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
@@ -18,23 +16,24 @@ from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import ConfigError, first_line
 from pipeline.loop import Checkpoint, History, Row, Validation, interruptible, read_checkpoint
-from pipeline.losses import build_loss, loss_unit
-from pipeline.metrics import compute_metrics, higher_is_better, monitors_of
-from pipeline.module import TableModule, predictions
+from pipeline.metrics import higher_is_better, monitors_of
+from pipeline.module import TableModule
 from pipeline.optim import Span
+from pipeline.outputs import run_batches
 from pipeline.tracking import Tracker
 from pipeline.types import Task
+from pipeline.validation import Scorer
 
 # what a run has to say it says itself; Lightning's own loggers add advice and advertisements
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
 class Fit(NamedTuple):
-    """What a fit leaves: a row an epoch, the best epoch with its weights, and whether it was interrupted."""
+    """What a fit leaves beside the network at its best: a row an epoch, the best one, whether it was interrupted."""
 
     rows: list[Row]
     best_epoch: int
-    best_weights: Mapping[str, torch.Tensor]
+    val: Mapping[str, float]  # of the best epoch; of an ensemble, of each network's
     interrupted: bool
 
 
@@ -70,20 +69,13 @@ def build_trainer(config: Config) -> pl.Trainer:
 
 def build_module(config: Config, data: TableDataModule, network: nn.Module, world_size: int) -> TableModule:
     """The LightningModule that trains `network` on `data`."""
-    task, y = data.table.task, data.targets(data.splits.val)
-    center, scale = data.preprocessor.target_center_, data.preprocessor.target_scale_
     span = Span(
         max_epochs=config.trainer.max_epochs,
-        batches_per_epoch=steps_per_epoch(len(data.train.y), config.trainer.batch_size, world_size),
+        batches_per_epoch=steps_per_epoch(data.n_learned, config.trainer.batch_size, world_size),
         accumulate=config.trainer.accumulate_grad_batches,
         higher_is_better=higher_is_better(config.trainer.monitor),
     )
-
-    def score(outputs: torch.Tensor) -> Mapping[str, float]:
-        return compute_metrics(task, y, predictions(outputs, task, center=center, scale=scale))
-
-    unit = loss_unit(config.loss, data.features, float(scale[0]))
-    return TableModule(config, network, build_loss(config.loss, data.features), score, span, unit)
+    return TableModule(config, network, Scorer(config, data), span)
 
 
 def fit(
@@ -104,17 +96,27 @@ def fit(
     asked, higher = module.config.trainer, module.span.higher_is_better
     history = History(lambda row: _track(row, tracker))
     checkpoint = Checkpoint(checkpoint_file, asked, clock, higher_is_better=higher)
-    stopping = []
-    if asked.patience is not None:
-        mode = "max" if higher else "min"
-        stopping = [EarlyStopping(asked.monitor, patience=asked.patience, mode=mode, check_finite=False, strict=False)]
     # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
-    trainer.callbacks += [Validation(data.val, clock), history, *callbacks, *stopping, checkpoint]  # type: ignore[attr-defined]
+    trainer.callbacks += [Validation(data.validation_batches(), clock), history, *callbacks, checkpoint]  # type: ignore[attr-defined]
     start = checkpoint_file if resume and checkpoint_file and checkpoint_file.exists() else None
     if start is not None:
         _restore(start, trainer, history, checkpoint, tracker)
     interrupted = False if checkpoint.finished else _fit(module, data, trainer, start)
-    return Fit(history.rows, checkpoint.best_epoch, checkpoint.best_weights, interrupted)
+    val = _at_best(module, data, history.rows, checkpoint)
+    return Fit(history.rows, checkpoint.best_epoch, val, interrupted)
+
+
+def _at_best(
+    module: TableModule, data: TableDataModule, rows: Sequence[Row], checkpoint: Checkpoint
+) -> dict[str, float]:
+    """The network's weights set to the best ones, and what they reach: its best epoch's row, or an ensemble's anew."""
+    if not checkpoint.best_weights:
+        return {}
+    module.cpu().network.load_state_dict(checkpoint.best_weights)
+    if module.n_networks > 1:  # whose best epochs differ
+        return Scorer(module.config, data).together(run_batches(module.network, data.validation_batches()))
+    at_best = next(row for row in rows if row["epoch"] == checkpoint.best_epoch)
+    return {name: value for name, value in at_best.items() if name.startswith("val/")}
 
 
 def _fit(module: TableModule, data: TableDataModule, trainer: pl.Trainer, start: Path | None) -> bool:

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,13 +12,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.clock import Clock
 from pipeline.config import Trainer
-from pipeline.data.datamodule import batches
+from pipeline.data.datamodule import Batch
 from pipeline.module import TableModule
-from pipeline.types import Arrays
+from pipeline.networks.ensemble import Ensemble
 
 Row = dict[str, float]
 
@@ -67,12 +67,12 @@ class Validation(pl.Callback):
     Not by Lightning's own loop: what that does around one forward pass takes as long as several training steps.
     """
 
-    def __init__(self, rows: Arrays, clock: Clock) -> None:
+    def __init__(self, rows: Sequence[Batch], clock: Clock) -> None:
         self._rows, self._clock = rows, clock
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         convert, move = trainer.precision_plugin.convert_input, trainer.strategy.batch_to_device
-        self._parts = [move(convert(part)) for part in batches(self._rows)]
+        self._parts = [move(convert(part)) for part in self._rows]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TableModule)
@@ -81,18 +81,22 @@ class Validation(pl.Callback):
 
 
 class Checkpoint(pl.callbacks.Checkpoint):
-    """The best weights, kept in memory, and a checkpoint file to resume from.
+    """The best weights, kept in memory, an early stop, and a checkpoint file to resume from.
+
+    Each network of an ensemble has its own best epoch and, `patience` epochs later, its own stop: what it learns from
+    then on is not kept. When all have stopped, training does.
 
     The file is written at the end of an epoch when the last one is `every_seconds` old, and when training is over;
     it replaces the last one whole, so that a kill at any moment leaves one that can be read. Without a path none is.
     """
 
     def __init__(self, path: Path | None, asked: Trainer, clock: Clock, *, higher_is_better: bool) -> None:
-        self.best_epoch, self.best_value = 0, float("nan")
+        self.best_epochs: list[int] = []  # a network each; 0: none yet
+        self.best_values: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
         self.finished = False
         self._path, self._clock = path, clock
-        self._monitor, self._every_seconds = asked.monitor, asked.checkpoint_seconds
+        self._patience, self._every_seconds = asked.patience, asked.checkpoint_seconds
         self._sign = 1 if higher_is_better else -1
         self._written = time.monotonic()
 
@@ -100,11 +104,9 @@ class Checkpoint(pl.callbacks.Checkpoint):
         assert isinstance(pl_module, TableModule)
         if pl_module.interrupted:
             return  # part of an epoch is nothing to resume from
-        value = float(trainer.callback_metrics[self._monitor])
-        if self._is_better(value):
-            self.best_epoch, self.best_value = trainer.current_epoch + 1, value
-            weights = pl_module.network.state_dict()
-            self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+        self._keep_best(pl_module, trainer.current_epoch + 1)
+        if all(self._has_stopped(best, trainer.current_epoch + 1) for best in self.best_epochs):
+            trainer.should_stop = True
         self.finished = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         if self._path is None:
             return
@@ -113,16 +115,52 @@ class Checkpoint(pl.callbacks.Checkpoint):
             self._write(trainer, self._path)
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("best_epoch", "best_value", "best_weights", "finished")
+        names = ("best_epochs", "best_values", "best_weights", "finished")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    def _is_better(self, value: float) -> bool:
-        """Whether a value beats the best so far; nan never does."""
-        return value == value and (self.best_epoch == 0 or self._sign * value > self._sign * self.best_value)
+    @property
+    def best_epoch(self) -> int:
+        """The last epoch from which weights were kept; 0: none."""
+        return max(self.best_epochs, default=0)
+
+    def _keep_best(self, module: TableModule, epoch: int) -> None:
+        """Keep the weights of the networks that are better than ever and have not stopped."""
+        values = module.monitored
+        if not self.best_epochs:
+            self.best_epochs, self.best_values = [0] * len(values), [float("nan")] * len(values)
+        better = [
+            number
+            for number, value in enumerate(values)
+            if self._is_better(number, value) and not self._has_stopped(self.best_epochs[number], epoch - 1)
+        ]
+        for number in better:
+            self.best_epochs[number], self.best_values[number] = epoch, values[number]
+        if better:
+            self._take(module.network, better)
+
+    def _take(self, network: nn.Module, numbers: Sequence[int]) -> None:
+        weights = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+        if not self.best_weights or len(numbers) == len(self.best_epochs):
+            self.best_weights = {name: tensor.cpu().clone() for name, tensor in weights.items()}
+            return
+        assert isinstance(network, Ensemble)
+        for number in numbers:
+            pairs = zip(network.parts(self.best_weights, number), network.parts(weights, number), strict=True)
+            for kept, new in pairs:
+                kept.copy_(new)
+
+    def _has_stopped(self, best_epoch: int, epoch: int) -> bool:
+        """Whether `patience` epochs without improvement are over after an epoch."""
+        return self._patience is not None and epoch - best_epoch >= self._patience
+
+    def _is_better(self, number: int, value: float) -> bool:
+        """Whether a network's value beats its best so far; nan never does."""
+        best = self.best_values[number]
+        return value == value and (best != best or self._sign * value > self._sign * best)
 
     def _write(self, trainer: pl.Trainer, path: Path) -> None:
         new = path.with_suffix(".new")

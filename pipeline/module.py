@@ -1,17 +1,17 @@
 """The LightningModule: built parts in, mini-batches stepped through, validation scored once an epoch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from pipeline.config import Config
-from pipeline.data.datamodule import Batch, Block, batches, epoch_seed
+from pipeline.data.datamodule import Batch, Block, epoch_seed
 from pipeline.errors import TrainingError
-from pipeline.losses import LossFunction
+from pipeline.networks.ensemble import Ensemble
 from pipeline.optim import (
     Span,
     build_optimizer,
@@ -21,40 +21,30 @@ from pipeline.optim import (
     regularization_strength,
     warmup_factor,
 )
-from pipeline.types import Arrays, Task
-
-Score = Callable[[Tensor], Mapping[str, float]]  # outputs (N, K, C) on the validation rows -> metrics
+from pipeline.validation import Scorer
 
 
 class TableModule(pl.LightningModule):
-    """Trains a network under manual optimization, a block of mini-batches a call.
+    """Trains a network, or several side by side, under manual optimization, a block of mini-batches a call.
 
     Args:
         config: optimizer, scheduler, trainer and seed are read from it.
         network: maps num (B, n_num), cat (B, n_cat) to outputs (B, K, C).
-        loss: maps outputs and targets to a scalar.
-        score: metrics of the outputs on the validation rows.
+        scorer: the loss, and what outputs on the validation rows are worth.
         span: length of the training run.
-        loss_unit: factor that takes the loss to the target's own unit.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        network: nn.Module,
-        loss: LossFunction,
-        score: Score,
-        span: Span,
-        loss_unit: float = 1.0,
-    ) -> None:
+    def __init__(self, config: Config, network: nn.Module, scorer: Scorer, span: Span) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.config, self.network, self.loss, self.score, self.span = config, network, loss, score, span
-        self.loss_unit = loss_unit
+        self.config, self.network, self.span = config, network, span
+        self.loss, self.loss_unit, self._scorer = scorer.loss, scorer.unit, scorer
         self.interrupted = False  # set from outside: finish the mini-batch under way and stop
         self.n_steps = 0  # optimizer steps so far
         self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
-        self.losses: list[Tensor] = []
+        self.n_networks = network.n_networks if isinstance(network, Ensemble) else 1
+        self.monitored: list[float] = []  # the last epoch's value of each network
+        self.losses: list[Tensor] = []  # of mini-batches, means over networks
         self._rows: list[int] = []
         self._dropouts = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
 
@@ -106,16 +96,26 @@ class TableModule(pl.LightningModule):
         for step, (num, cat, y) in enumerate(parts, block.first_step):
             if self.interrupted:
                 return
-            loss = self.loss(self(num, cat), y)
+            loss = self._mean_loss(self(num, cat), y)
             self.losses.append(loss.detach())
             self._rows.append(len(y))
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
             members = min(window, self.span.batches_per_epoch - opened)
             weight = (block.last_weight if step == block.first_step + len(parts) - 1 else 1.0) / members
+            weight *= self.n_networks  # each has the gradients that it has alone
             self._backward(loss if weight == 1 else loss * weight)
             if step == opened + members - 1:
                 self._step()
         self._require_finite(block.first_step, len(parts))
+
+    def _mean_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The mean over M networks, whose rows differ: outputs (B, M·K, C), y (B, M) or (B, M, T)."""
+        if self.n_networks == 1:
+            return self.loss(outputs, y)
+        if getattr(self.config.loss, "class_weight", "none") == "none":  # a mean over rows, so over all at once
+            return self.loss(outputs.unflatten(1, (self.n_networks, -1)).flatten(0, 1), y.flatten(0, 1))
+        pairs = zip(outputs.chunk(self.n_networks, dim=1), y.unbind(1), strict=True)
+        return torch.stack([self.loss(own, targets) for own, targets in pairs]).mean()
 
     def _backward(self, loss: Tensor) -> None:
         if self.trainer.world_size > 1:
@@ -126,9 +126,7 @@ class TableModule(pl.LightningModule):
     def _step(self) -> None:
         trainer, optimizer = self.config.trainer, self._optimizer
         if trainer.gradient_clip_val is not None:
-            norm = trainer.gradient_clip_algorithm == "norm"
-            clip = nn.utils.clip_grad_norm_ if norm else nn.utils.clip_grad_value_
-            clip(self.network.parameters(), trainer.gradient_clip_val)
+            self._clip(trainer.gradient_clip_val)
         if self.n_steps < self._warmup_steps:
             self._warm_step()
         else:
@@ -139,6 +137,14 @@ class TableModule(pl.LightningModule):
         self.n_steps += 1
         if self._schedule is not None and self._schedule.interval == "step":
             self._schedule.scheduler.step()
+
+    def _clip(self, size: float) -> None:
+        if self.config.trainer.gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.network.parameters(), size)
+        elif isinstance(self.network, Ensemble):
+            self.network.clip_norms(size)
+        else:
+            nn.utils.clip_grad_norm_(self.network.parameters(), size)
 
     def _warm_step(self) -> None:
         """A step at a part of the schedule's rate, which itself stays as it is."""
@@ -179,12 +185,13 @@ class TableModule(pl.LightningModule):
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
             outputs = torch.cat([self(batch.num, batch.cat) for batch in parts])
         self.network.train()
-        loss = self.loss_unit * float(self.loss(outputs, torch.cat([batch.y for batch in parts])))
-        if not np.isfinite(loss):
-            raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
-        metrics = {"val/loss": loss} | {f"val/{name}": value for name, value in self.score(outputs).items()}
         # every process scores the same rows; the first one's word counts, since batch norm's averages differ
-        metrics = self.trainer.strategy.broadcast(metrics)
+        metrics = self.trainer.strategy.broadcast(self._scorer.together(outputs))
+        loss = metrics["val/loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
+        several = self._scorer.apart(outputs, self.n_networks) if self.n_networks > 1 else None
+        self.monitored = several or [metrics[self.config.trainer.monitor]]
         # not log_dict: its bookkeeping takes as long as two training steps and rounds to float32
         self.trainer.callback_metrics.update(
             {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
@@ -208,27 +215,3 @@ class TableModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the step count back."""
         self.n_steps = checkpoint["n_steps"]
-
-
-def run_network(network: nn.Module, arrays: Arrays) -> Tensor:
-    """Outputs (N, K, C) of a network in evaluation mode, on the CPU."""
-    weight = next(network.parameters())  # its precision and device
-    network.eval()
-    with torch.inference_mode():
-        return torch.cat([network(part.num.to(weight), part.cat.to(weight.device)).cpu() for part in batches(arrays)])
-
-
-def predictions(outputs: Tensor, task: Task, *, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """What outputs (N, K, C) say, as the mean over the K members.
-
-    Returns:
-        Probabilities (N, n_classes) for classification; values (N, T) in the target's own unit for regression.
-    """
-    outputs = outputs.detach().cpu().double()
-    if task == "regression":
-        values: np.ndarray = outputs.mean(dim=1).numpy() * scale + center
-        return values
-    if task == "binary":
-        one = torch.sigmoid(outputs).mean(dim=1)  # (N, 1)
-        return torch.cat([1 - one, one], dim=1).numpy()
-    return torch.softmax(outputs, dim=2).mean(dim=1).numpy()

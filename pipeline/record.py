@@ -107,6 +107,7 @@ def record_end(
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
         tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
     tracker.metrics({f"test/{name}": value for name, value in result.trust.items()})
+    tracker.metrics({f"member_mean/test/{name}": value for name, value in result.alone.items()})
     for name, scores in result.baselines.items():
         tracker.metrics({f"baseline/{name}/{metric}": value for metric, value in scores.items()})
     if result.verdict:

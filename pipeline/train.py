@@ -24,12 +24,12 @@ from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fi
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
-from pipeline.networks import build_network, count_parameters
+from pipeline.networks import build_ensemble, build_network, count_parameters
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.threads import choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
-from pipeline.types import Arrays, Result
+from pipeline.types import Result
 from pipeline.verdict import Standing, beside
 
 INIT_ROWS = 2048  # about so many training rows are what initial weights may be fitted to
@@ -79,7 +79,7 @@ def train(
             trainer.callbacks += doctor.callbacks  # type: ignore[attr-defined]  # before the record of epochs
             fitted = fit(module, data, trainer, tracker, file, clock, callbacks, resume=resume is not None)
         with clock.part("evaluation"):
-            evaluation = evaluate(_at_best(network, fitted), module.loss, data, seed=config.seed)
+            evaluation = evaluate(network.cpu(), module.loss, data, seed=config.seed)
         with clock.part("baselines"):
             standing = beside(() if fitted.interrupted else config.baselines, data, evaluation)
         with clock.part("doctor"):
@@ -142,23 +142,33 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     """The parts of a run."""
     with clock.part("data"):
         data = _load(config, prepared)
-    torch.manual_seed(config.seed)
-    network = build_network(config.model, data.features, _some_rows(data.train))
+    networks = _networks(config, data)
+    network = build_ensemble(networks)
     threads = choose_threads(config.trainer.threads, count_parameters(network) * config.trainer.batch_size)
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)
     trainer = build_trainer(config)
     with clock.part("compute"):
-        config, ranged = resolved(config, data, network)
+        config, ranged = resolved(config, data, networks[0])
     data.config = config
     return Built(config, data, trainer, build_module(config, data, network, trainer.world_size), threads, ranged)
 
 
-def _some_rows(train: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
-    """num and cat of training rows from all over the table, for initial weights."""
-    some = slice(None, None, max(1, len(train.num) // INIT_ROWS))
-    return torch.from_numpy(train.num[some]), torch.from_numpy(train.cat[some])
+def _networks(config: Config, data: TableDataModule) -> list[nn.Module]:
+    """The networks that are trained side by side, each from a seed of its own."""
+    networks = []
+    for number in range(config.trainer.n_networks):
+        torch.manual_seed(config.seed + number)
+        networks.append(build_network(config.model, data.features, _some_rows(data, number)))
+    return networks
+
+
+def _some_rows(data: TableDataModule, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """num and cat of rows from all over those that a network learns from, for its initial weights."""
+    some = slice(None, None, max(1, data.n_learned // INIT_ROWS))
+    rows = data.folds.learned[number][some] if data.folds else some
+    return torch.from_numpy(data.train.num[rows]), torch.from_numpy(data.train.cat[rows])
 
 
 def _load(config: Config, prepared: Prepared | None) -> TableDataModule:
@@ -179,24 +189,19 @@ def _say(data: TableDataModule) -> None:
     if preprocessor.dropped_:
         why = "the same in every training row, or every level rarer than preprocess.min_frequency"
         logger.warning("left out, nothing to learn from (%s): %s", why, ", ".join(preprocessor.dropped_))
-    sizes = " / ".join(str(len(rows)) for rows in data.splits)
-    logger.info("%s: %d features, %s rows to train / validate / test", table.name, table.frame.shape[1], sizes)
-
-
-def _at_best(network: nn.Module, fitted: Fit) -> nn.Module:
-    if fitted.best_weights:
-        network.load_state_dict(fitted.best_weights)
-    return network.cpu()
+    sizes, parts = " / ".join(str(len(rows)) for rows in data.splits), "train / validate / test"
+    if data.folds is not None:
+        sizes, parts = f"{len(data.splits.train)} / {len(data.splits.test)}", f"{data.folds.n_parts} folds / test"
+    logger.info("%s: %d features, %s rows to %s", table.name, table.frame.shape[1], sizes, parts)
 
 
 def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
-    at_best = next((row for row in fitted.rows if row["epoch"] == fitted.best_epoch), {})
     return Result(
         status="KILLED" if fitted.interrupted else "FINISHED",
         best_epoch=fitted.best_epoch,
         n_epochs=len(fitted.rows),
         n_params=n_params,
-        val={name: value for name, value in at_best.items() if name.startswith("val/")},
+        val=fitted.val,
         history=fitted.rows,
         seconds=seconds,
     )
@@ -204,4 +209,4 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
 
 def _tested(result: Result, found: Evaluation, standing: Standing, findings: tuple[str, ...]) -> Result:
     tested = replace(result, test=found.metrics, trust=found.trust, y=found.y, prediction=found.prediction)
-    return replace(tested, baselines=standing.scores, verdict=standing.verdict, findings=findings)
+    return replace(tested, alone=found.alone, baselines=standing.scores, verdict=standing.verdict, findings=findings)

@@ -133,6 +133,7 @@ class Result:
     test: Mapping[str, Interval] = field(default_factory=dict)
     y: np.ndarray | None = None  # of the test rows, as metrics take them
     prediction: np.ndarray | None = None
+    alone: Mapping[str, float] = field(default_factory=dict)  # mean test metrics of an ensemble's networks, each alone
     trust: Mapping[str, float] = field(default_factory=dict)  # coverage and mean size of sets or intervals on test rows
     fault: str = ""  # why the run's bundle must not be used, with the worst row; empty: it may, or there is none
     findings: tuple[str, ...] = ()  # what the doctor found, a line each

@@ -85,6 +85,23 @@ def test_the_baselines_of_a_regression_are_scikit_learns_in_the_targets_own_unit
         np.testing.assert_allclose(found["hist_gb"].test[:, place], trees.predict(inputs(data.test)), rtol=1e-6)
 
 
+def test_with_folds_a_validation_row_is_answered_by_what_was_fitted_without_its_fold(tmp_path: Path) -> None:
+    data = shop(tmp_path, "amount", "trainer.folds=4")
+    assert data.folds is not None
+    found, y = fit_baselines(["linear"], data, seed=0)["linear"], data.targets(data.splits.train)
+    x, _, x_test = encoded(data)
+    assert found.test[:, 0] == pytest.approx(Ridge().fit(x, y[:, 0]).predict(x_test), rel=1e-5)
+    for held in data.folds.held:
+        others = np.setdiff1d(np.arange(len(y)), held)
+        rows = Arrays(*(array[others] for array in data.train))
+        columns = make_column_transformer(
+            (StandardScaler(), slice(0, data.features.n_num)),
+            (OneHotEncoder(handle_unknown="ignore"), slice(data.features.n_num, None)),
+        )
+        fitted = Ridge().fit(columns.fit_transform(inputs(rows)), y[others, 0])
+        assert found.val[held, 0] == pytest.approx(fitted.predict(columns.transform(inputs(data.val))[held]), rel=1e-5)
+
+
 def test_a_category_with_more_levels_than_trees_take_is_pooled(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     level = rng.integers(0, 400, 6000)

@@ -78,7 +78,7 @@ def read(
     y: np.ndarray, prediction: np.ndarray, *, classes: tuple[str, ...] = (), targets: tuple[str, ...]
 ) -> pd.DataFrame:
     rows = np.array([4, 0])
-    found = Evaluation(y, prediction, {}, NO_IMPORTANCE, Calibration(0.9), {})
+    found = Evaluation(y, prediction, prediction, {}, NO_IMPORTANCE, Calibration(0.9), {}, {})
     return pd.read_parquet(io.BytesIO(predictions_parquet(found, rows, classes=classes, targets=targets)))
 
 

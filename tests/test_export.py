@@ -22,9 +22,9 @@ from pipeline.data.raw import raw_values
 from pipeline.errors import DataError
 from pipeline.export import export_model
 from pipeline.model_config import Model
-from pipeline.module import predictions, run_network
 from pipeline.networks import NETWORKS, build_network
 from pipeline.networks.activations import ACTIVATIONS
+from pipeline.outputs import predictions, run_network
 from pipeline.types import Arrays, Features, Splits, Table, Task
 from tests.conftest import mixed_frame, small
 from tests.test_preprocess import config, taker

@@ -71,11 +71,12 @@ def test_null_patience_never_stops_early() -> None:
 
 def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
     checkpoint = Checkpoint(Path("x"), quick("trainer.monitor=val/roc_auc").trainer, Clock(), higher_is_better=True)
-    assert not checkpoint._is_better(float("nan"))
-    checkpoint.best_epoch, checkpoint.best_value = 1, 0.5
-    assert not checkpoint._is_better(float("nan"))
-    assert not checkpoint._is_better(0.5)
-    assert checkpoint._is_better(0.6)
+    checkpoint.best_values = [float("nan"), 0.5]
+    assert not checkpoint._is_better(0, float("nan"))
+    assert checkpoint._is_better(0, 0.1)
+    assert not checkpoint._is_better(1, float("nan"))
+    assert not checkpoint._is_better(1, 0.5)
+    assert checkpoint._is_better(1, 0.6)
 
 
 def test_the_checkpoint_file_holds_data_only_and_is_replaced_whole(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from pipeline.clock import Clock
@@ -19,12 +18,13 @@ from pipeline.data.datamodule import TableDataModule, steps_per_epoch
 from pipeline.errors import TrainingError
 from pipeline.fitting import build_trainer
 from pipeline.loop import Validation
-from pipeline.losses import build_loss, loss_unit
 from pipeline.metrics import compute_metrics
-from pipeline.module import TableModule, predictions, run_network
+from pipeline.module import TableModule
 from pipeline.networks import build_network
 from pipeline.optim import Span
+from pipeline.outputs import predictions, run_network
 from pipeline.train import try_out
+from pipeline.validation import Scorer
 from tests.conftest import quick
 
 PLAIN = ("model.dropout=0", "model.batch_norm=false")
@@ -68,20 +68,13 @@ class Fitted:
 def fit(config: Config) -> Fitted:
     data = TableDataModule(config)
     data.setup()
-    features, task = data.features, data.table.task
     torch.manual_seed(config.seed)
-    network = build_network(config.model, features)
+    network = build_network(config.model, data.features)
     n_batches = steps_per_epoch(len(data.train.y), config.trainer.batch_size)
     span = Span(config.trainer.max_epochs, n_batches, config.trainer.accumulate_grad_batches, higher_is_better=False)
-    scale = {"center": data.preprocessor.target_center_, "scale": data.preprocessor.target_scale_}
-
-    def score(outputs: Tensor) -> Mapping[str, float]:
-        return compute_metrics(task, data.targets(data.splits.val), predictions(outputs, task, **scale))
-
-    unit = loss_unit(config.loss, features, float(scale["scale"][0]))
-    module = TableModule(config, network, build_loss(config.loss, features), score, span, unit)
+    module = TableModule(config, network, Scorer(config, data), span)
     watch, trainer = Watch(), build_trainer(config)
-    trainer.callbacks += [Validation(data.val, Clock()), watch]  # type: ignore[attr-defined]
+    trainer.callbacks += [Validation(data.validation_batches(), Clock()), watch]  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer.fit(module, datamodule=data)
@@ -289,30 +282,3 @@ def test_a_loss_that_is_no_number_stops_training(settings: list[str], message: s
         fit(quick(*PLAIN, "optimizer=sgd", "optimizer.lr=1e30", *settings))
     assert str(stopped.value) == message
     assert stopped.value.exit_code == 1
-
-
-# ---------------------------------------------------------------- outputs to predictions
-def random_outputs(n_outputs: int) -> Tensor:
-    return 5 * torch.randn(20, 3, n_outputs, generator=torch.Generator().manual_seed(0))
-
-
-UNSCALED = {"center": np.zeros(1), "scale": np.ones(1)}
-
-
-def test_probabilities_are_the_members_mean() -> None:
-    outputs = random_outputs(4)
-    found = predictions(outputs, "multiclass", **UNSCALED)
-    np.testing.assert_allclose(found, softmax(outputs.double().numpy(), axis=2).mean(axis=1))
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-14)
-
-
-def test_binary_has_a_column_a_class() -> None:
-    outputs = random_outputs(1)
-    one = expit(outputs.double().numpy()[:, :, 0]).mean(axis=1)
-    np.testing.assert_allclose(predictions(outputs, "binary", **UNSCALED), np.stack([1 - one, one], axis=1))
-
-
-def test_values_are_taken_back_to_the_targets_units() -> None:
-    outputs, center, scale = random_outputs(2), np.array([100.0, -1]), np.array([10.0, 0.5])
-    found = predictions(outputs, "regression", center=center, scale=scale)
-    np.testing.assert_allclose(found, outputs.double().numpy().mean(axis=1) * [10, 0.5] + [100, -1])

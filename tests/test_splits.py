@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.compose import load_config
 from pipeline.config import DataSection, Iris
-from pipeline.data.splits import split_table
+from pipeline.data.splits import fold_codes, split_table
 from pipeline.errors import DataError
 from pipeline.types import Splits, Table
 
@@ -262,3 +262,44 @@ def test_text_that_is_no_time_names_the_first_row() -> None:
     assert message(table_of(labels(), time=time), time="t") == (
         "column 't': 1 of 100 values are not dates such as 2020-01-31, first is '13/01/2020' in row 42"
     )
+
+
+# ---------------------------------------------------------------- folds
+@given(st.integers(20, 200), st.integers(2, 10), st.integers(2, 4), st.integers(0, 5))
+def test_folds_are_alike_in_size_and_classes(n_rows: int, n_folds: int, n_classes: int, seed: int) -> None:
+    table = table_of(labels(n_rows, n_classes, seed), n_classes=n_classes)
+    rows = np.random.default_rng(seed).permutation(n_rows)[: n_rows - 3]
+    codes = fold_codes(table, section(split_seed=seed), rows, n_folds)
+    assert np.ptp(np.bincount(codes, minlength=n_folds)) <= 1
+    for label in range(n_classes):
+        assert np.ptp(np.bincount(codes[labels(n_rows, n_classes, seed)[rows] == label], minlength=n_folds)) <= 1
+
+
+def test_folds_of_values_are_shuffled_by_the_split_seed() -> None:
+    table, rows = table_of(np.arange(100.0)), np.arange(80)
+    first, again, other = (fold_codes(table, section(split_seed=seed), rows, 5) for seed in (1, 1, 2))
+    assert np.bincount(first).tolist() == [16] * 5
+    assert first.tolist() == again.tolist() != other.tolist()
+    assert first.tolist() != np.sort(first).tolist()
+
+
+def test_folds_keep_groups_whole() -> None:
+    group = np.random.default_rng(0).integers(0, 12, 100)
+    codes = fold_codes(table_of(labels(), group=group), section(group="g"), np.arange(100), 4)
+    assert {len(set(codes[group == value])) for value in range(12)} == {1}
+    assert set(codes) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "n_folds", "line"),
+    [
+        ({"time": "t"}, 2, "trainer.folds: rows split by time would be learned from before others; use trainer.seeds"),
+        ({"group": "g"}, 4, "trainer.folds: 4 folds need as many groups, there are 3"),
+        ({"split": "random"}, 101, "trainer.folds: 101 folds need as many rows, there are 100"),
+    ],
+)
+def test_folds_that_cannot_be_made_are_refused(fields: dict[str, str], n_folds: int, line: str) -> None:
+    table = table_of(labels(), group=np.arange(100) % 3, time=np.arange(100))
+    with pytest.raises(DataError) as error:
+        fold_codes(table, section(**fields), np.arange(100), n_folds)
+    assert str(error.value) == line

@@ -143,6 +143,9 @@ def test_a_device_that_is_not_there_is_refused_before_a_run_is_opened(root: Path
         *((cut, "model.hidden=[16]") for cut in (1, 2, 7, 12)),
         (8, "model=realmlp model.hidden=[16]"),
         (3, "model=tabm model.n_members=4 model.d_block=16"),
+        (5, "model.hidden=[16] trainer.seeds=3"),
+        (5, "model.hidden=[16] trainer.folds=3 trainer.patience=2"),
+        (2, "model=resnet model.d_block=8 trainer.folds=2"),
     ],
 )
 def test_a_run_cut_off_in_any_epoch_ends_with_the_numbers_of_an_uncut_one(cut: int, model: str, root: Path) -> None:

@@ -1,6 +1,6 @@
 """The LightningDataModule: a table read, split, prepared, and handed to training in shuffled blocks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Config
+from pipeline.data.folds import Folds
 from pipeline.data.prepared import Prepared, prepare
 from pipeline.data.preprocess import Preprocessor
 from pipeline.types import Arrays, Features, Splits, Table
@@ -21,7 +22,10 @@ SMALLEST_BATCH = 2  # batch normalisation has no variance of one row
 
 
 class Block(NamedTuple):
-    """Rows of several mini-batches, one after the other: num (R, n_num), cat (R, n_cat), y (R,) or (R, T)."""
+    """Rows of several mini-batches, one after the other: num (R, n_num), cat (R, n_cat), y (R,) or (R, T).
+
+    Of M networks side by side each has rows of its own: num (R, M, n_num) and so on.
+    """
 
     num: Tensor
     cat: Tensor
@@ -44,23 +48,33 @@ class Blocks:
     With several processes each takes its share of every global mini-batch of `world_size · batch_size` rows, so
     that averaged gradients are those of one process with the summed batch. A last mini-batch too small for batch
     normalisation is left out; the next epoch's shuffle puts other rows there.
+
+    Of an ensemble each network has an order of its own, over the rows in `learned`; None: all.
     """
 
     def __init__(
-        self, arrays: Arrays, *, batch_size: int, steps_per_block: int, seed: int, trainer: pl.Trainer
+        self,
+        arrays: Arrays,
+        *,
+        batch_size: int,
+        steps_per_block: int,
+        seed: int,
+        trainer: pl.Trainer,
+        learned: Sequence[Tensor | None] = (None,),
     ) -> None:
         self._tensors = [torch.from_numpy(array) for array in arrays]
         self._batch_size, self._steps_per_block = batch_size, steps_per_block
-        self._seed, self._trainer = seed, trainer
-        self.n_steps = steps_per_epoch(len(arrays.y), batch_size, trainer.world_size)
+        self._seed, self._trainer, self._learned = seed, trainer, learned
+        self._n_rows = min(len(self._tensors[2]) if rows is None else len(rows) for rows in learned)
+        self.n_steps = steps_per_epoch(self._n_rows, batch_size, trainer.world_size)
 
     def __len__(self) -> int:
         return ceil(self.n_steps / self._steps_per_block)
 
     def __iter__(self) -> Iterator[Block]:
         rank, world_size = self._trainer.global_rank, self._trainer.world_size
-        generator = torch.Generator().manual_seed(epoch_seed(self._seed, self._trainer.current_epoch))
-        order = torch.randperm(len(self._tensors[2]), generator=generator)
+        orders = [self._order(number) for number in range(len(self._learned))]
+        order = orders[0] if len(orders) == 1 else torch.stack(orders, dim=1)  # (N,), or (N, M)
         steps = order.split(self._batch_size * world_size)[: self.n_steps]
         own = [step.tensor_split(world_size)[rank] for step in steps]
         for first in range(0, self.n_steps, self._steps_per_block):
@@ -69,6 +83,13 @@ class Blocks:
             rows = torch.cat(members)
             num, cat, y = (tensor[rows] for tensor in self._tensors)
             yield Block(num, cat, y, first, len(members[-1]) * world_size / len(steps[last]))
+
+    def _order(self, number: int) -> Tensor:
+        """The rows that a network learns from, shuffled; of folds that differ by a row, one is left out."""
+        rows = self._learned[number]
+        generator = torch.Generator().manual_seed(epoch_seed(self._seed + number, self._trainer.current_epoch))
+        order = torch.randperm(len(self._tensors[2] if rows is None else rows), generator=generator)
+        return order if rows is None else rows[order[: self._n_rows]]
 
 
 def steps_per_epoch(n_rows: int, batch_size: int, world_size: int = 1) -> int:
@@ -91,6 +112,7 @@ class TableDataModule(pl.LightningDataModule):
     Attributes, after `setup`:
         table, splits, preprocessor, features: the parts.
         train, val, test: prepared `Arrays`.
+        folds: which rows are held out from which network of an ensemble, where there are folds.
         sample, key: some test rows as they were read, and a name for all of this, see `Prepared`.
     """
 
@@ -99,6 +121,7 @@ class TableDataModule(pl.LightningDataModule):
     preprocessor: Preprocessor
     sample: Mapping[str, np.ndarray]
     features: Features
+    folds: Folds | None
     key: str
 
     def __init__(self, config: Config, prepared: Prepared | None = None) -> None:
@@ -112,12 +135,22 @@ class TableDataModule(pl.LightningDataModule):
         prepared = self._prepared or prepare(self.config)
         self.table, self.splits, self.preprocessor = prepared.table, prepared.splits, prepared.preprocessor
         self.train, self.val, self.test = prepared.train, prepared.val, prepared.test
+        self.folds = None if prepared.folds is None else Folds(prepared.folds, self.config.trainer.seeds)
         self.sample, self.features, self.key = prepared.sample, self.preprocessor.features_, prepared.key
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Targets of `rows` as metrics take them: codes (N,), or values (N, T) in the target's own unit."""
         y = self.table.targets.iloc[rows].to_numpy()
         return y if self.table.task == "regression" else y[:, 0]
+
+    @property
+    def n_learned(self) -> int:
+        """Rows that a network learns from."""
+        return min(len(rows) for rows in self.folds.learned) if self.folds else len(self.train.y)
+
+    def validation_batches(self) -> list[Batch]:
+        """The validation rows; with folds, side by side those of each network: num (B, M, n_num) and so on."""
+        return batches(self.val if self.folds is None else Arrays(*(array[self.folds.beside()] for array in self.val)))
 
     def train_dataloader(self) -> Blocks:
         """The shuffled blocks of an epoch."""
@@ -131,11 +164,12 @@ class TableDataModule(pl.LightningDataModule):
             steps_per_block=steps,
             seed=self.config.seed,
             trainer=self.trainer,
+            learned=self.folds.learned if self.folds else [None] * trainer.n_networks,
         )
 
     def _auto_steps(self) -> int:
         row_bytes = sum(array[:1].nbytes for array in self.train)
-        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_size)
+        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_size * self.config.trainer.n_networks)
         return max(1, min(BLOCK_STEPS, fitting))
 
 

@@ -21,8 +21,8 @@ from pipeline.data.files import release_memory
 from pipeline.data.preprocess import Preprocessor
 from pipeline.data.raw import raw_values, sampled
 from pipeline.data.sources import FeatureColumns, address_of, digest_of_files, load_table, name_of
-from pipeline.data.splits import split_table
-from pipeline.types import Arrays, Splits, Table
+from pipeline.data.splits import fold_codes, split_table
+from pipeline.types import Arrays, Splits, Stacked, Table
 
 CODE = (*sorted(Path(__file__).parent.glob("*.py")), Path(pipeline.types.__file__))
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
@@ -32,6 +32,7 @@ PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 class Prepared:
     """The parts of a table that training needs; `table.frame` has no rows any more.
 
+    With folds `train` and `val` are the same rows, all outside the test, and `folds` (N,) says which is in which.
     `sample` has some test rows as they were read: those at the positions `raw.sampled`, as a bundle takes them. `key`
     names all that the arrays depend on.
     """
@@ -42,6 +43,7 @@ class Prepared:
     train: Arrays
     val: Arrays
     test: Arrays
+    folds: np.ndarray | None
     sample: Mapping[str, np.ndarray]
     key: str
 
@@ -65,7 +67,7 @@ def _key(config: Config, digest: str) -> str:
     libraries = [version(package) for package in PACKAGES]
     data = config.data.model_dump(mode="json", exclude={"path", "test_path"})
     kinds = [Path(path).suffix.lower() for path in _paths(config)]
-    parts = [code, libraries, data, config.preprocess.model_dump(mode="json"), kinds, digest]
+    parts = [code, libraries, data, config.preprocess.model_dump(mode="json"), config.trainer.folds, kinds, digest]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -78,7 +80,11 @@ def _make(config: Config, digest: str) -> cache.Entry:
     """Read, split and prepare."""
     table, columns = load_table(config.data, digest)
     release_memory()  # of what parsing took
-    splits = split_table(table, config.data)
+    splits, n_folds = split_table(table, config.data), config.trainer.folds
+    folds = np.empty(0, dtype=np.int64)
+    if n_folds > 1:
+        rows = np.concatenate([splits.train, splits.val])
+        splits, folds = Splits(rows, rows[:0], splits.test), fold_codes(table, config.data, rows, n_folds)
     preprocessor = Preprocessor(config.preprocess)
     sample: dict[str, np.ndarray] = {}
     reading = Lock()  # one column is read at a time, the one before it prepared meanwhile: reading holds it twice
@@ -100,7 +106,9 @@ def _make(config: Config, digest: str) -> cache.Entry:
     }
     figures = np.array([sample[name] for name in numbers]).reshape(-1, len(sampled(len(splits.test))))
     rows, targets = np.concatenate(splits), table.targets.to_numpy()
-    return cache.Entry({"num": num, "cat": cat, "y": y, "rows": rows, "targets": targets, "sample": figures}, facts)
+    arrays: dict[str, np.ndarray | Stacked] = {"num": num, "cat": cat, "y": y, "folds": folds}
+    arrays |= {"rows": rows, "targets": targets, "sample": figures}
+    return cache.Entry(arrays, facts)
 
 
 def _facts_of(table: Table, columns: FeatureColumns) -> dict[str, Any]:
@@ -125,7 +133,12 @@ def _read(config: Config, key: str, arrays: Mapping[str, np.ndarray], facts: Map
         given["source"] = address_of(data)
     ends = np.cumsum(facts["n_rows"])[:2]
     splits = Splits(*np.split(arrays["rows"], ends))
-    train, val, test = zip(*(np.split(arrays[name], ends) for name in Arrays._fields), strict=True)
+    train, val, test = (
+        Arrays(*part) for part in zip(*(np.split(arrays[name], ends) for name in Arrays._fields), strict=True)
+    )
+    folds = arrays["folds"] if len(arrays["folds"]) else None
+    if folds is not None:
+        splits, val = splits._replace(val=splits.train), train
     return Prepared(
         table=Table(
             name=name_of(data),
@@ -135,9 +148,10 @@ def _read(config: Config, key: str, arrays: Mapping[str, np.ndarray], facts: Map
         ),
         splits=splits,
         preprocessor=Preprocessor.from_dict(facts["preprocessor"]),
-        train=Arrays(*train),
-        val=Arrays(*val),
-        test=Arrays(*test),
+        train=train,
+        val=val,
+        test=test,
+        folds=folds,
         sample=_sample(arrays["sample"], facts),
         key=key,
     )

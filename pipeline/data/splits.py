@@ -30,6 +30,28 @@ def split_table(table: Table, data: DataSection) -> Splits:
     return Splits(train, val, test)
 
 
+def fold_codes(table: Table, data: DataSection, rows: np.ndarray, n_folds: int) -> np.ndarray:
+    """A fold (N,), from 0, for each of `rows`, drawn as `split_table` draws: folds alike in classes, groups kept whole.
+
+    Raises:
+        DataError: rows are split by time, or are fewer, or have fewer groups, than folds.
+    """
+    kind = _kind(table, data)
+    if kind == "time":
+        raise DataError("trainer.folds: rows split by time would be learned from before others; use trainer.seeds")
+    group = table.group.iloc[rows].to_numpy() if kind == "grouped" and table.group is not None else np.arange(len(rows))
+    values, codes = np.unique(group, return_inverse=True)
+    if len(values) < n_folds:
+        what = "groups" if kind == "grouped" else "rows"
+        raise DataError(f"trainer.folds: {n_folds} folds need as many {what}, there are {len(values)}")
+    order = np.random.RandomState(data.split_seed).permutation(len(values))
+    if kind == "stratified":
+        order = order[np.argsort(_codes(table)[rows][order], kind="stable")]  # a class after the other, each shuffled
+    folds = np.empty(len(values), dtype=np.int64)
+    folds[order] = np.arange(len(values)) % n_folds
+    return folds[codes]
+
+
 def _kind(table: Table, data: DataSection) -> str:
     if data.split == "stratified" and table.task == "regression":
         raise DataError("data.split: stratified needs classes, and the task is regression; use random")

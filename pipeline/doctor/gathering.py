@@ -10,9 +10,10 @@ from pipeline.baselines import Baseline
 from pipeline.data.datamodule import TableDataModule
 from pipeline.doctor.evidence import Evidence, Outcome
 from pipeline.doctor.measuring import Probe
-from pipeline.evaluate import Evaluation, predict
+from pipeline.evaluate import Evaluation
 from pipeline.metrics import compute_metrics
-from pipeline.module import TableModule, run_network
+from pipeline.module import TableModule
+from pipeline.outputs import predict, run_network
 from pipeline.types import Arrays, Interval, Task
 
 MAX_ROWS = 4000  # of each split that are looked at
@@ -77,7 +78,8 @@ def _outcome(
 ) -> Outcome:
     task, val = data.table.task, _some(data.val)
     y, y_train = (data.targets(rows[_places(len(rows))]) for rows in (data.splits.val, data.splits.train))
-    prediction, prediction_train = (predict(run_network(network, part), data) for part in (val, train))
+    prediction = evaluation.validation[_places(len(evaluation.validation))]
+    prediction_train = predict(run_network(network, train), data)
     return Outcome(
         y=y,
         prediction=prediction,

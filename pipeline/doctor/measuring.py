@@ -123,7 +123,7 @@ class Probe(pl.Callback):
 
     def _looked_at(self, network: nn.Module) -> tuple[Layer, ...]:
         parts = layers_of(network)
-        weight = parts[0][1].weight if parts else torch.empty(0)
+        weight = next(network.parameters())  # its precision and device
         seen: dict[nn.Module, Tensor] = {}
         handles = [
             activation.register_forward_hook(lambda module, _, output: seen.__setitem__(module, output))

@@ -1,11 +1,12 @@
 """Networks by name. Every network maps num (B, n_num) and cat (B, n_cat) to (B, K, C) outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from pipeline.model_config import Model
+from pipeline.networks.ensemble import Ensemble, MLPEnsemble
 from pipeline.networks.ft_transformer import FTTransformer
 from pipeline.networks.mlp import MLP
 from pipeline.networks.realmlp import RealMLP
@@ -34,6 +35,14 @@ def build_network(config: Model, features: Features, rows: tuple[Tensor, Tensor]
     if rows is not None and isinstance(network, MLP):
         network.begin(*rows)
     return network
+
+
+def build_ensemble(networks: Sequence[nn.Module]) -> nn.Module:
+    """The networks, all of one kind, as one whose outputs (B, M·K, C) are theirs side by side; one stays itself."""
+    if len(networks) == 1:
+        return networks[0]
+    mlps = [network for network in networks if isinstance(network, MLP)]
+    return MLPEnsemble(mlps) if mlps else Ensemble(networks)
 
 
 def count_parameters(network: nn.Module) -> int:
