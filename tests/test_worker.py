@@ -159,8 +159,8 @@ def test_a_table_is_prepared_once_for_all_trials_on_it_and_one_is_kept_at_a_time
 
 
 def test_a_table_prepared_in_another_way_is_another(quiet: object, prepared: list[str]) -> None:
-    served(trial(LOSS), trial(quick("preprocess=robust")))
-    assert prepared == ["iris", "iris"]
+    served(trial(LOSS), trial(quick("preprocess=robust")), trial(quick("preprocess=robust", "trainer.folds=3")))
+    assert prepared == ["iris", "iris", "iris"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def _do(job: Job, connection: Connection, tables: dict[Any, Prepared]) -> Ended:
         if isinstance(job, Run):
             config = job.config if job.baselines else job.config.model_copy(update={"baselines": ()})
             return Ended(train(config, parent=job.parent, tags=job.tags))
-        key = (job.config.data, job.config.preprocess)
+        key = (job.config.data, job.config.preprocess, job.config.trainer.folds)
         if key not in tables:
             tables.clear()  # one at a time: they are mapped from the cache in milliseconds
             tables[key] = prepare(job.config)
