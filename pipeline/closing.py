@@ -8,7 +8,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.metrics import CLASSIFICATION, REGRESSION, shown
-from pipeline.pages.past import HEADLINES
+from pipeline.pages.past import HEADLINES, MEMBER
 from pipeline.record import trust_line
 from pipeline.tracking import root_override
 from pipeline.types import Result
@@ -43,7 +43,7 @@ def _beside(result: Result) -> Table:
         table.add_column(labels[name].label, justify="right")
     table.add_row("network", *(shown(result.test[name].value) for name in told))
     if result.alone:
-        table.add_row("one of its networks, on average", *(shown(result.alone[name]) for name in told))
+        table.add_row(MEMBER, *(shown(result.alone[name]) for name in told))
     for model, scores in result.baselines.items():
         table.add_row(model, *(shown(scores[f"test/{name}"]) for name in told))
     return table

@@ -65,6 +65,12 @@ def test_baselines_stand_beside_the_network_with_the_verdict() -> None:
     assert words(parts(run)["Baselines"]) == told
 
 
+def test_an_ensemble_stands_beside_one_of_its_networks() -> None:
+    others = {"baseline/linear/test/accuracy": 0.75, "member_mean/test/accuracy": 0.875}
+    told = words(parts(past(metrics=METRICS | others))["Baselines"])
+    assert "network 1 – 0.1054 one of its networks, on average 0.875 – – linear 0.75 – –" in told
+
+
 def test_without_baselines_there_is_no_section_of_them() -> None:
     assert "Baselines" not in parts(past(metrics=METRICS))
 

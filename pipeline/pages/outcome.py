@@ -12,7 +12,7 @@ from pipeline.doctor.finding import DOCTOR, FINDINGS, Finding, from_json
 from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
 from pipeline.pages.document import Html, Part, callout, card, cell, filled, joined, note, picture, table, tag
-from pipeline.pages.past import CONFIG, HEADLINES, PastRun
+from pipeline.pages.past import CONFIG, HEADLINES, MEMBER, PastRun
 from pipeline.tested import read_tested
 from pipeline.types import Task
 
@@ -46,7 +46,8 @@ CAPTIONS = {
     "health": "Gradients, steps and activations of each layer, by epoch",
     "curves": "Curves by epoch, mean and spread over seeds",
 }
-SERIES = ("time/", "train/", "val/", "val_best/", "doctor/", "baseline/")  # metrics that curves, not cards, are for
+# metrics that curves and tables of their own, not cards, are for
+SERIES = ("time/", "train/", "val/", "val_best/", "doctor/", "baseline/", "member_mean/")
 LOSSES = {"train/loss": "training", "val/loss": "validation"}
 DRAWN = {"learning_curves", "learning_rate"}  # as charts of the page's own, where the run has the numbers
 WIDE = {"parallel_coordinate", "contour", "slice"}
@@ -190,12 +191,13 @@ def _tested(run: PastRun, metrics: Mapping[str, Metric], constant: Mapping[str, 
 
 # ---------------------------------------------------------------- baselines
 def _baselines(run: PastRun) -> Html:
-    """The network beside the models that it has to beat, by the metrics that matter most."""
+    """The network beside those that it averages and the models that it has to beat, by the metrics that matter most."""
     found = dict.fromkeys(name.split("/")[1] for name in run.metrics if name.startswith("baseline/"))
     metrics = {name: metric for name, metric in _metrics(run).items() if name in HEADLINES[_task(run)]}
     if not found or not metrics:
         return Html("")
-    models = {"network": "test", **{name: f"baseline/{name}/test" for name in found}}
+    member = {MEMBER: "member_mean/test"} if any(name.startswith("member_mean/") for name in run.metrics) else {}
+    models = {"network": "test", **member, **{name: f"baseline/{name}/test" for name in found}}
     rows = [
         [name, *(_told(run.metrics.get(f"{place}/{metric}", math.nan)) for metric in metrics)]
         for name, place in models.items()

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 CONFIG, BEST = "config.yaml", "best.yaml"  # whole configs among the artifacts
+MEMBER = "one of its networks, on average"  # of an ensemble
 HEADLINES = {  # the test metrics that matter most, by task
     "binary": ("accuracy", "roc_auc", "log_loss"),
     "multiclass": ("accuracy", "roc_auc", "log_loss"),
