@@ -24,7 +24,7 @@ from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fi
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
-from pipeline.networks import build_ensemble, build_network, count_parameters
+from pipeline.networks import build_ensemble, build_network, count_parameters, row_work
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.threads import choose_threads
@@ -144,7 +144,7 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
         data = _load(config, prepared)
     networks = _networks(config, data)
     network = build_ensemble(networks)
-    threads = choose_threads(config.trainer.threads, count_parameters(network) * config.trainer.batch_size)
+    threads = choose_threads(config.trainer.threads, row_work(network) * config.trainer.batch_size)
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)

@@ -31,7 +31,7 @@ def rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_recipe_comes_with_the_model_and_each_part_can_be_overridden() -> None:
     config = load_config(["model=realmlp"])
     chosen = (config.preprocess.scaling, config.loss.name, config.scheduler.name, config.optimizer.name)
-    assert chosen == ("robust", "smoothed", "coslog", "adamw")
+    assert chosen == ("robust", "auto", "coslog", "adamw")
     assert (config.optimizer.lr, config.optimizer.weight_decay) == (0.04, 0.02)
     assert (config.trainer.max_epochs, config.trainer.regularization_schedule) == (256, "flat_cos")
     other = load_config(["optimizer=sgd", "model=realmlp", "scheduler=none", "trainer.max_epochs=9"])

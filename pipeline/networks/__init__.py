@@ -45,6 +45,12 @@ def build_ensemble(networks: Sequence[nn.Module]) -> nn.Module:
     return MLPEnsemble(mlps) if mlps else Ensemble(networks)
 
 
+def row_work(network: nn.Module) -> int:
+    """About the multiply-adds of a row: a weight each, one a member where TabM's members share it."""
+    n_members = max((module.n_members for module in network.modules() if isinstance(module, TabM)), default=1)
+    return count_parameters(network) * n_members
+
+
 def count_parameters(network: nn.Module) -> int:
     """Number of trained values."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pipeline.networks.fast import mixed
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
@@ -36,4 +38,4 @@ class Parametric(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, d) to (B, d)."""
-        return torch.lerp(x, self.activation(x), self.share)
+        return mixed(x, self.activation, self.share)

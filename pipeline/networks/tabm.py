@@ -13,7 +13,7 @@ class TabM(nn.Module):
 
     def __init__(self, config: Tabm, features: Features) -> None:
         super().__init__()
-        self.inputs = Inputs(config, features)
+        self.inputs, self.n_members = Inputs(config, features), config.n_members
         self.view = tabm.EnsembleView(k=config.n_members)
         self.backbone = tabm.make_tabm_backbone(
             d_in=self.inputs.width,

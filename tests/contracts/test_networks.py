@@ -11,7 +11,7 @@ from pipeline.compose import load_config
 from pipeline.config import choices_of
 from pipeline.groups import groups_of
 from pipeline.model_config import Activation, Init, Model
-from pipeline.networks import NETWORKS, build_network
+from pipeline.networks import NETWORKS, build_ensemble, build_network, count_parameters, row_work
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
 from pipeline.types import Features
@@ -111,6 +111,12 @@ def test_every_weight_is_in_one_group_and_matrices_decay(model: Model, features:
 
 def test_the_section_says_what_shape_the_network_has(model: Model) -> None:
     assert model.shape
+
+
+def test_a_weight_works_once_a_row_and_once_a_member_where_members_share_it(model: Model, features: Features) -> None:
+    networks = [build_network(model, features) for _ in range(2)]
+    work = count_parameters(networks[0]) * getattr(model, "n_members", 1)
+    assert [row_work(networks[0]), row_work(build_ensemble(networks))] == [work, 2 * work]
 
 
 def test_gradient_reaches_every_parameter(model: Model, features: Features) -> None:
