@@ -108,8 +108,8 @@ def test_mistakes_are_told_before_the_table_is_read(
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["data=iris", "model.hiden=[8]"], "model.hiden: no such setting, did you mean 'hidden'?"),
-        (["data=iris", "model.n_heads=4"], "model.n_heads: no such setting"),
+        (["data=iris", "model.d_blok=8"], "model.d_blok: no such setting, did you mean 'd_block'?"),
+        (["data=iris", "model.hidden=[8]"], "model.hidden: no such setting"),
         (["data=csv", "data.path=nix.csv", "data.target=y"], "data.path: no such file, got 'nix.csv'"),
         (["data=mobile_price"], "data.path: no such file, got 'train.csv'; download train.csv from "
             "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
@@ -161,8 +161,8 @@ def test_a_comparison_may_have_it_as_a_case() -> None:
 
 def test_a_leaderboard_has_it_as_an_entrant_where_it_is_asked_for() -> None:
     ask = ["data=iris", "baselines=[]"]
-    entrants = [entry.entrant for entry in leaderboards.make_plan([*ask, "leaderboard.models=[auto,realmlp]"]).entries]
-    assert entrants == ["auto", "realmlp"]
+    entrants = [entry.entrant for entry in leaderboards.make_plan([*ask, "leaderboard.models=[auto,mlp]"]).entries]
+    assert entrants == ["auto", "mlp"]
     assert "auto" not in [entry.entrant for entry in leaderboards.make_plan(ask).entries]
 
 
