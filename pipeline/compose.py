@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from pipeline.auto import AUTO, named
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.mistakes import command_of, hint, mistakes_of, shown
@@ -70,16 +71,31 @@ def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, k
 
     Raises:
         ConfigError: with one line for every mistake found.
+        DataError: model=auto, and the table cannot be read.
     """
     given, mistakes = _prepare(overrides, list_groups(config_dir), kind)
     try:
-        config = validate(_compose(given, config_dir, kind), kind)
+        values = _compose(given, config_dir, kind)
+        config = None if _is_open(values, kind) else validate(values, kind)
     except ConfigError as error:
         consequences = tuple(f"{_name(line)}{mark}" for line in mistakes for mark in ".:")
         raise _errors(*mistakes, *(line for line in error.lines if not line.startswith(consequences))) from error
     if mistakes:
         raise _errors(*mistakes)
-    return config
+    return config or load_config(named(overrides, values["data"]), config_dir, kind)
+
+
+def _is_open(values: Mapping[str, Any], kind: type[Config]) -> bool:
+    """Whether the table is to choose the network; raises ConfigError for mistakes in the other sections first."""
+    model = values.get("model")
+    if not isinstance(model, Mapping) or model.get("name") != AUTO:
+        return False
+    try:
+        validate({**values, "model": None}, kind)
+    except ConfigError as error:
+        if others := [line for line in error.lines if not line.startswith("model:")]:
+            raise _errors(*others) from error
+    return True
 
 
 def compose_values(

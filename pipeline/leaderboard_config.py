@@ -18,8 +18,8 @@ class Leaderboard(Section):
 
     name: Name | None = Field(description="name, under which the leaderboard goes on; null: the tables' names")
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        description="choices of the group model; null: all. The baselines are the config's, with lightgbm, xgboost and "
-        "catboost where they are installed; baselines=[]: none"
+        description="choices of the group model; null: all but auto. The baselines are the config's, with lightgbm, "
+        "xgboost and catboost where they are installed; baselines=[]: none"
     )
     tables: tuple[str, ...] = Field(
         description="the overrides that make each table, such as 'data=iris'; []: the config's own data"

@@ -15,7 +15,13 @@ Init = Literal[
 ]  # fmt: skip
 
 
-class ModelSection(Section):
+class Network(Section):
+    """What every network has."""
+
+    chosen: str | None = Field(description="what model=auto chose this network by; null: it was named")
+
+
+class ModelSection(Network):
     """Fields that the networks share which take their columns as one flat vector."""
 
     d_embedding: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
@@ -150,7 +156,7 @@ class ResNet(ModelSection):
         return f"{self.n_blocks} blocks of {self.d_block}"
 
 
-class FtTransformer(Section):
+class FtTransformer(Network):
     """FT-Transformer (Gorishniy et al. 2021): every column is a token, attention runs between columns."""
 
     name: Literal["ft_transformer"]

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
+from pipeline.auto import AUTO
 from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
 from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
@@ -50,8 +51,9 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
 
 
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
-    if group in GLOBAL:  # no fields of its own, values for those of others
-        return "\n".join([f"{group}={choice}", textwrap.indent(_file(group, choice, config_dir).read_text(), "  ")])
+    if group in GLOBAL or (group, choice) == ("model", AUTO):  # no fields of its own
+        text = _file(group, choice, config_dir).read_text().rstrip()
+        return "\n".join([f"{group}={choice}", textwrap.indent(text, "  ")])
     sections = choices_of(group, AnyConfig)
     section = compose_values([f"{group}={choice}"], config_dir, AnyConfig).get(group)
     kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None

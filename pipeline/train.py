@@ -140,6 +140,8 @@ class Built(NamedTuple):
 
 def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Built:
     """The parts of a run."""
+    if config.model.chosen:
+        logger.info("model=auto: %s → %s", config.model.chosen, config.model.name)
     with clock.part("data"):
         data = _load(config, prepared)
     networks = _networks(config, data)

@@ -23,9 +23,10 @@ RANKS = {
         "pages.past"],
     1: ["sections", "model_config", "config", "study_config", "comparison_config", "leaderboard_config",
         "writer", "canvas", "bundle", "graph", "rows", "streams", "tested", "groups", "store", "pages.chart"],
-    2: ["mistakes", "compose", "report", "options", "distributions", "space", "scoring"],
-    3: ["data.columns", "data.raw", "data.files", "data.made", "data.targets", "data.sources", "data.splits",
-        "data.folds", "data.scaling", "data.preprocess", "data.cache", "data.prepared",
+    2: ["mistakes", "report", "distributions", "space", "scoring",
+        "data.columns", "data.raw", "data.files", "data.made", "data.targets", "data.sources", "data.splits",
+        "data.folds", "data.scaling", "data.preprocess", "data.cache", "data.prepared", "data.shape"],
+    3: ["auto", "compose", "options",
         "losses", "optim", "metrics", "importance", "calibration",
         "networks.fast", "networks.activations", "networks.initializers", "networks.embeddings", "networks.dropout",
         "networks.numeric", "networks.inputs", "networks.mlp", "networks.realmlp", "networks.tabm", "networks.resnet",
@@ -53,8 +54,8 @@ ALONGSIDE = {
     "study_config": ["config", "sections"],
     "comparison_config": ["config", "sections"],
     "leaderboard_config": ["config", "sections"],
-    "compose": ["mistakes"],
-    "options": ["compose", "mistakes"],
+    "compose": ["auto"],
+    "options": ["auto", "compose"],
     "distributions": ["mistakes"],
     "space": ["distributions", "mistakes"],
     "tracking": ["sending"],
@@ -110,6 +111,7 @@ ALONGSIDE = {
     "data.preprocess": ["data.columns", "data.raw", "data.scaling"],
     "data.prepared": ["data.cache", "data.files", "data.preprocess", "data.raw", "data.sources", "data.splits"],
     "networks.activations": ["networks.fast"],
+    "data.shape": ["data.columns", "data.files", "data.sources"],
     "networks.inputs": ["networks.embeddings", "networks.numeric"],
     "networks.mlp": ["networks.activations", "networks.dropout", "networks.initializers", "networks.inputs"],
     "networks.realmlp": ["networks.activations", "networks.mlp"],
@@ -162,7 +164,7 @@ LONGER = {
     "config": 580,
     "cli": 400,
     "report": 420,
-    "data.sources": 390,
+    "data.sources": 400,
     "data.preprocess": 340,
 }  # a table; one noun each
 RE_EXPORTS = [
@@ -177,6 +179,7 @@ RE_EXPORTS = [
 ]  # a docstring, no code
 # what help and a config error need
 LIGHT = [
+    "auto",
     "cli",
     "comparison_config",
     "compose",

@@ -4,12 +4,15 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from pipeline.config import Config
+from pipeline.types import Interval
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import study, whole
+from tests.benchmarks import auto, study, whole
 from tests.benchmarks.harness import (
     Case,
     Line,
@@ -149,7 +152,8 @@ def test_a_process_that_ends_otherwise_is_an_error_with_what_it_said(tmp_path: P
     [
         (
             ["stepz"],
-            "no bench stepz; there are steps, whole, tracking, growth, reading, startup, study, serving, predict",
+            "no bench stepz; there are steps, whole, ensembles, tracking, growth, reading, startup, study, serving, "
+            "predict, auto",
         ),
         (["--repeats", "2"], "--repeats must be at least 3, got 2"),
         (["--quick", "--repeats", "0"], "--repeats must be at least 1, got 0"),
@@ -168,7 +172,7 @@ def test_mistakes_are_told(arguments: list[str], message: str, capsys: pytest.Ca
         "reading",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("tracking", "growth", "startup", "serving", "predict")
+            for name in ("tracking", "growth", "startup", "serving", "predict", "auto")
         ),
     ],
 )
@@ -181,6 +185,28 @@ def test_every_bench_measures(name: str, tmp_path: Path, capsys: pytest.CaptureF
         samples = [sample for taken in case["rounds"] for sample in taken.values()]
         assert all(value > 0 for sample in samples for value in sample.values())
         assert case["lines"]
+
+
+def test_the_choice_of_a_network_is_measured_on_the_tables_of_a_folder_a_split_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_frame().to_csv(tmp_path / "t.csv", index=False)
+    table = {"file": "t.csv", "target": "bought", "task": "classification", "drop": ["amount", "second", "grade"]}
+    (tmp_path / "datasets.json").write_text(json.dumps({"mine": table}))
+    monkeypatch.setenv("TABLES", str(tmp_path))
+    trained: list[Config] = []
+
+    def tested(config: Config) -> SimpleNamespace:
+        trained.append(config)
+        loss = 3.0 if config.model.chosen else 2.0 + config.seed
+        return SimpleNamespace(test={"log_loss": Interval(loss, 0, 9)}, seconds=1.0)
+
+    monkeypatch.setattr(auto, "train", tested)
+    (case,) = auto.cases(tmp_path, quick=True)
+    lines = run(case, 2)["mine"]["lines"]
+    assert lines["loss: auto / best"]["each"] == [1.5, 1.0]
+    assert [config.data.split_seed for config in trained] == [0] * 4 + [1] * 4
+    assert trained[0].data.drop == ("amount", "second", "grade")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from pipeline.errors import DataError
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A")
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LARGEST_CELL = 1 << 28  # bytes; beyond Arrow's block of 1 MB only where a first reading failed
+BLOCK_BYTES = 2**20  # of a CSV file, read for a glance at it
 DIGEST_BYTES = 2**20  # of a segment, read and digested by one thread
 CODED = pa.dictionary(pa.int32(), pa.string())
 
@@ -56,6 +57,32 @@ def open_file(
         return _without(column, missing_values) if is_parquet and missing_values else column
 
     return Opened(list(own_names), found.n_rows, take)
+
+
+class Glance(NamedTuple):
+    """What the head of a table file tells of it."""
+
+    is_category: dict[str, bool]  # of each column by name: text or truth values, else numbers or moments
+    n_rows: int
+    is_estimate: bool  # of `n_rows`
+
+
+def glance(path: str, *, separator: str = ",", missing_values: Sequence[str] = ()) -> Glance:
+    """Columns and rows of a table file, of a CSV file as its first block of 1 MB tells them.
+
+    Raises:
+        DataError: as for `open_file`.
+    """
+    file = _require_file(path, "data.path")
+    with _explained(path):
+        if file.suffix.lower() == ".parquet":
+            metadata = parquet.read_metadata(file)
+            schema, n_rows, is_estimate = _columns_of(metadata), metadata.num_rows, False
+        else:
+            schema, n_rows, is_estimate = _first_block(file, separator, [*MISSING, *missing_values])
+    _require_sound(_named(schema.names), n_rows, path, separator)
+    is_category = [_is_category(field.type) for field in schema]
+    return Glance(dict(zip(_named(schema.names), is_category, strict=True)), n_rows, is_estimate)
 
 
 @contextmanager
@@ -147,11 +174,34 @@ def _read_csv(file: Path, separator: str, missing: Sequence[str]) -> pa.Table:
         return csv.read_csv(file, reading, parsing, converting())
 
 
+def _first_block(file: Path, separator: str, missing: Sequence[str]) -> tuple[pa.Schema, int, bool]:
+    """Columns, rows, and whether these are estimated: a file larger than the block has rows of the same size."""
+    parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
+    converting = csv.ConvertOptions(null_values=missing, strings_can_be_null=True)
+    reading = csv.ReadOptions(block_size=BLOCK_BYTES)
+    try:
+        with csv.open_csv(file, reading, parsing, converting) as blocks:
+            schema, block = blocks.schema, next(iter(blocks), None)
+    except pa.ArrowInvalid:  # a cell that is larger, or a mistake, which this tells better
+        table = _read_csv(file, separator, missing)
+        return table.schema, table.num_rows, False
+    n_rows, n_bytes = block.num_rows if block else 0, _unpacked_bytes(file)
+    is_larger = n_bytes > BLOCK_BYTES
+    return schema, round(n_rows * n_bytes / BLOCK_BYTES) if is_larger else n_rows, is_larger
+
+
+def _unpacked_bytes(file: Path) -> int:
+    """A file's size; of a gzipped one what its last four bytes say."""
+    if file.suffix.lower() != ".gz":
+        return file.stat().st_size
+    with file.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        return int.from_bytes(stream.read(), "little")
+
+
 def _open_parquet(file: Path) -> Opened:
     metadata = parquet.read_metadata(file)
-    unnamed_index = re.compile(r"__index_level_\d+__")
-    schema = metadata.schema.to_arrow_schema()
-    names = [name for name in schema.names if not unnamed_index.fullmatch(name)]
+    schema = _columns_of(metadata)
     texts = {field.name for field in schema if _is_text(field.type)}
 
     def take(name: str) -> pd.Series:  # with a reader of its own: threads take columns at the same time
@@ -161,7 +211,17 @@ def _open_parquet(file: Path) -> Opened:
         column = source.read(columns=[name], use_threads=False).column(name)
         return _as_pandas(column, is_text=name in texts)
 
-    return Opened(names, metadata.num_rows, take)
+    return Opened(schema.names, metadata.num_rows, take)
+
+
+def _columns_of(metadata: parquet.FileMetaData) -> pa.Schema:
+    """The columns of a Parquet file, without those that pandas keeps an unnamed index in."""
+    fields = metadata.schema.to_arrow_schema()
+    return pa.schema([field for field in fields if not re.fullmatch(r"__index_level_\d+__", field.name)])
+
+
+def _is_category(kind: pa.DataType) -> bool:
+    return _is_text(kind) or bool(pa.types.is_boolean(kind) or pa.types.is_dictionary(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -285,16 +285,21 @@ def digest_of_files(data: Data) -> str:
     """
     if not isinstance(data, FileSection):
         return ""
+    require_downloaded(data)
+    digest = hashlib.blake2b(file_digest(data.path), digest_size=16)
+    if data.test_path is not None:
+        digest.update(file_digest(data.test_path, "data.test_path"))
+    return digest.hexdigest()
+
+
+def require_downloaded(data: Data) -> None:
+    """Refuse a file that does not come with this package and is not there; raises DataError with its address."""
     if isinstance(data, MobilePrice) and not Path(data.path).expanduser().exists():
         raise DataError(
             f"data.path: no such file, got '{data.path}'; download train.csv from "
             "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
             "and give its place: data.path=FOLDER/train.csv"
         )
-    digest = hashlib.blake2b(file_digest(data.path), digest_size=16)
-    if data.test_path is not None:
-        digest.update(file_digest(data.test_path, "data.test_path"))
-    return digest.hexdigest()
 
 
 def digest_of(frame: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipeline.auto import AUTO
 from pipeline.baselines import BOOSTING, check_installed
 from pipeline.compose import list_groups, load_config
 from pipeline.config import Config
@@ -86,7 +87,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     config = load_config(overrides, config_dir, LeaderboardConfig)
     check_installed(config.baselines)
     asked = config.leaderboard
-    networks = dict.fromkeys(asked.models or list_groups(config_dir)["model"])
+    networks = dict.fromkeys(asked.models or [name for name in list_groups(config_dir)["model"] if name != AUTO])
     entries, mistakes = list[Entry](), dict[str, None]()
     for text in asked.tables or [""]:
         found: list[Config] = []
@@ -127,7 +128,9 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> Config:
 
 def _entries(networks: Mapping[str, None], configs: Sequence[Config], baselines: Sequence[str]) -> list[Entry]:
     """The entries of one table; baselines take the first network's config, of which they use data and seed alone."""
-    entries = [Entry(name_of(config.data), config.model.name, config) for config in configs]
+    entries = [
+        Entry(name_of(config.data), AUTO if config.model.chosen else config.model.name, config) for config in configs
+    ]
     named = [config.model_copy(update={"baselines": (name,)}) for config in configs[:1] for name in baselines]
     return entries + [
         Entry(name_of(config.data), name, config, name) for name, config in zip(baselines, named, strict=bool(named))

@@ -68,7 +68,7 @@ class _Mixed(Function):
 def mixed(x: Tensor, activation: nn.Module, share: Tensor) -> Tensor:
     """x + share·(f(x) − x), of x (B, d) and share (d,)."""
     rule = RULES.get(type(activation))
-    is_plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not torch.onnx.is_in_onnx_export()
-    if rule and is_plain:
+    is_usual = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    if rule and is_usual and not torch.onnx.is_in_onnx_export():
         return cast(Tensor, _Mixed.apply(x, share, rule))  # type: ignore[no-untyped-call]
     return torch.lerp(x, activation(x), share)

@@ -17,12 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import ensembles, growth, predict, reading, serving, startup, steps, study, tracking, whole
+from tests.benchmarks import auto, ensembles, growth, predict, reading, serving, startup, steps, study, tracking, whole
 from tests.benchmarks.harness import ROOT, Case, LeftOutError, contestants_table, last_medians, lines_table, measure
 
 BENCHES: dict[str, Callable[..., list[Case]]] = {
     module.__name__.rpartition(".")[2]: module.cases
-    for module in (steps, whole, ensembles, tracking, growth, reading, startup, study, serving, predict)
+    for module in (steps, whole, ensembles, tracking, growth, reading, startup, study, serving, predict, auto)
 }
 KEPT = Path("mlruns") / "bench"
 LEAST_REPEATS = 3
