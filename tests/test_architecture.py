@@ -117,7 +117,7 @@ ALONGSIDE = {
     "networks.realmlp": ["networks.activations", "networks.mlp"],
     "networks.resnet": ["networks.inputs"],
     "networks.tabm": ["networks.inputs"],
-    "networks.ensemble": ["networks.activations", "networks.mlp"],
+    "networks.ensemble": ["networks.activations", "networks.fast", "networks.mlp"],
     "networks": [
         "networks.ensemble",
         "networks.ft_transformer",

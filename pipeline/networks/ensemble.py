@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from pipeline.groups import Group, groups_of
 from pipeline.networks.activations import Parametric
+from pipeline.networks.fast import mixed
 from pipeline.networks.mlp import MLP, BatchNorm, NTKLinear, Scale
 
 OWN = "members."  # where a member's own weights are; all others are stacked, a member a row
@@ -155,7 +156,7 @@ class Parametrics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (M, d, B) to (M, d, B)."""
-        return torch.lerp(x, self.activation(x), self.share.unsqueeze(2))
+        return mixed(x, self.activation, self.share.unsqueeze(2))
 
 
 STACKED: Mapping[type[nn.Module], type[nn.Module]] = {

@@ -48,7 +48,7 @@ RULES: dict[type[nn.Module], Rule] = {nn.SELU: Rule(_selu, _selu_slope), nn.Mish
 
 
 class _Mixed(Function):
-    """lerp(x, f(x), share), of x (B, d) and share (d,)."""
+    """lerp(x, f(x), share), of a share that x's shape follows by broadcasting."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, share: Tensor, rule: Rule) -> Tensor:
@@ -62,11 +62,11 @@ class _Mixed(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, f, kept, share = ctx.saved_tensors
         slope = ctx.rule.slope(grad, x, kept)
-        return torch.lerp(grad, slope, share, out=slope), f.sub(x).mul_(grad).sum(dim=0), None
+        return torch.lerp(grad, slope, share, out=slope), f.sub(x).mul_(grad).sum_to_size(share.shape), None
 
 
 def mixed(x: Tensor, activation: nn.Module, share: Tensor) -> Tensor:
-    """x + share·(f(x) − x), of x (B, d) and share (d,)."""
+    """x + share·(f(x) − x), of x (B, d) and share (d,), or (M, d, B) and (M, d, 1) of M networks."""
     rule = RULES.get(type(activation))
     is_usual = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
     if rule and is_usual and not torch.onnx.is_in_onnx_export():
