@@ -66,6 +66,7 @@ SMALL = {  # networks that take a test milliseconds
     "mlp": ["model.hidden=[8]"],
     "realmlp": ["model.hidden=[8,8]"],
     "tabm": ["model.n_members=3", "model.n_blocks=2", "model.d_block=8"],
+    "auto": [],
     "resnet": ["model.n_blocks=2", "model.d_block=8"],
     "ft_transformer": ["model.n_blocks=2", "model.d_block=16", "model.n_heads=4"],
 }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.networks.dropout import LEVELS, Dropout
+from pipeline.networks.dropout import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -12,17 +12,8 @@ def test_drops_the_asked_share_and_keeps_the_mean(p: float, width: int) -> None:
     torch.manual_seed(0)
     out = Dropout(p)(torch.ones(300_000 // width, width))
     assert float((out == 0).float().mean()) == pytest.approx(p, abs=0.005)
-    assert float(out.max()) == pytest.approx(1 / (1 - p), rel=1e-4)
+    assert float(out.max()) == pytest.approx(1 / (1 - p))
     assert float(out.mean()) == pytest.approx(1, abs=0.03)
-    assert float(out.var()) == pytest.approx(p / (1 - p), rel=0.03)
-
-
-@pytest.mark.parametrize("p", [0.1, 1e-5, 0.99999])
-def test_the_scale_is_that_of_the_share_that_goes(p: float) -> None:
-    torch.manual_seed(0)
-    dropped = round(p * LEVELS) / LEVELS
-    out = Dropout(p)(torch.ones(1000, 1000))
-    assert float(out.max()) == pytest.approx(1 / (1 - dropped))
 
 
 @pytest.mark.parametrize("p", [1e-12, 1 - 1e-6, 1 - 1e-12])
