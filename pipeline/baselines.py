@@ -206,12 +206,14 @@ def _fit(name: str, data: "TableDataModule", seed: int) -> cache.Entry:
 def _held_out(fitted: Callable[[np.ndarray], "_Fitted"], data: "TableDataModule", rows: np.ndarray) -> np.ndarray:
     """Answers on the validation rows, each by what was fitted to those of `rows` that are in other folds."""
     assert data.folds is not None
-    codes, answers = data.folds.codes, []
-    for part in range(data.folds.n_parts):
-        held = Arrays(*(array[codes == part] for array in data.val))
-        answers.append(fitted(rows[codes[rows] != part]).answers(held, data.features.cardinalities))
-    order = np.argsort(codes, kind="stable")  # that of the parts' rows, one part after the other
-    return np.concatenate(answers)[np.argsort(order)]
+    parts = [held.numpy() for held in data.folds.held[: data.folds.n_parts]]
+    answers = [
+        fitted(np.setdiff1d(rows, held)).answers(
+            Arrays(*(array[held] for array in data.val)), data.features.cardinalities
+        )
+        for held in parts
+    ]
+    return np.concatenate(answers)[np.argsort(np.concatenate(parts))]
 
 
 def _drawn(n_rows: int, seed: int) -> np.ndarray:

@@ -114,7 +114,7 @@ def _at_best(
         return {}
     module.cpu().network.load_state_dict(checkpoint.best_weights)
     if module.n_networks > 1:  # whose best epochs differ
-        return Scorer(module.config, data).together(run_batches(module.network, data.validation_batches()))
+        return module.scorer.together(run_batches(module.network, data.validation_batches()))
     at_best = next(row for row in rows if row["epoch"] == checkpoint.best_epoch)
     return {name: value for name, value in at_best.items() if name.startswith("val/")}
 

@@ -38,7 +38,7 @@ class TableModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.network, self.span = config, network, span
-        self.loss, self.loss_unit, self._scorer = scorer.loss, scorer.unit, scorer
+        self.loss, self.loss_unit, self.scorer = scorer.loss, scorer.unit, scorer
         self.interrupted = False  # set from outside: finish the mini-batch under way and stop
         self.n_steps = 0  # optimizer steps so far
         self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
@@ -186,11 +186,11 @@ class TableModule(pl.LightningModule):
             outputs = torch.cat([self(batch.num, batch.cat) for batch in parts])
         self.network.train()
         # every process scores the same rows; the first one's word counts, since batch norm's averages differ
-        metrics = self.trainer.strategy.broadcast(self._scorer.together(outputs))
+        metrics = self.trainer.strategy.broadcast(self.scorer.together(outputs))
         loss = metrics["val/loss"]
         if not math.isfinite(loss):
             raise TrainingError(self._divergence(f"the validation loss is {loss}", self.span.batches_per_epoch - 1))
-        several = self._scorer.apart(outputs, self.n_networks) if self.n_networks > 1 else None
+        several = self.scorer.apart(outputs, self.n_networks) if self.n_networks > 1 else None
         self.monitored = several or [metrics[self.config.trainer.monitor]]
         # not log_dict: its bookkeeping takes as long as two training steps and rounds to float32
         self.trainer.callback_metrics.update(
