@@ -116,7 +116,7 @@ ALONGSIDE = {
     "networks.mlp": ["networks.activations", "networks.dropout", "networks.initializers", "networks.inputs"],
     "networks.realmlp": ["networks.activations", "networks.mlp"],
     "networks.resnet": ["networks.inputs"],
-    "networks.tabm": ["networks.inputs"],
+    "networks.tabm": ["networks.dropout", "networks.inputs"],
     "networks.ensemble": ["networks.activations", "networks.fast", "networks.mlp"],
     "networks": [
         "networks.ensemble",

@@ -104,10 +104,10 @@ SICK = [
     ("lr_too_low", "classes", "optimizer=sgd", "optimizer.lr=1e-5", *PLAIN),
     ("lr_too_low", "numbers", "optimizer.lr=1e-5"),
     ("undertrained", "digits", "trainer.max_epochs=6", "optimizer.lr=5e-4"),
-    ("not_learning", "noise", "trainer.max_epochs=5"),
+    ("not_learning", "noise", "trainer.max_epochs=5", "model.dropout=0.5"),
     ("overfitting", "classes", "model.hidden=[256,256]", "trainer.patience=null", *PLAIN),
     ("overfitting", "numbers", "model.hidden=[256,256]", "trainer.patience=null", *PLAIN),
-    ("plateau", "breast_cancer", "scheduler=exponential", "scheduler.gamma=0.7", "trainer.patience=null"),
+    ("plateau", "breast_cancer", "scheduler=exponential", "scheduler.gamma=0.2", "trainer.patience=null"),
     ("miscalibrated", "rare", "trainer.max_epochs=2", "optimizer.lr=3e-3"),
     ("class_imbalance", "rare", *PLAIN),
     ("class_never_predicted", "rare", "trainer.max_epochs=10", "optimizer=sgd", "optimizer.lr=0.02"),
@@ -125,7 +125,7 @@ def test_a_sick_run_is_told_what_is_wrong(name: str, data: str, overrides: tuple
 
 
 HEALTHY = [
-    ("classes",), ("numbers",), ("breast_cancer",), ("iris",), ("digits", "trainer.max_epochs=60"),
+    ("classes",), ("numbers",), ("breast_cancer",), ("iris",), ("digits", "trainer.max_epochs=60", "model.dropout=0.4"),
     ("classes", "optimizer=sgd", "optimizer.lr=0.05"), ("numbers", "optimizer=momentum", "optimizer.lr=0.01"),
     ("classes", "optimizer=rmsprop"), ("classes", "optimizer=adagrad", "optimizer.lr=0.05"),
     ("classes", "model.batch_norm=true"), ("numbers", "scheduler=cosine"),
