@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.data.shape import Shape
 
 AUTO = "auto"
+FOLDED_ROWS = 10_000
 
 
 class Choice(NamedTuple):
@@ -41,7 +42,10 @@ class Rule(NamedTuple):
     choice: Choice
 
 
-RULES: tuple[Rule, ...] = (Rule(lambda shape: True, Choice("tabm")),)
+RULES: tuple[Rule, ...] = (
+    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", ("trainer.folds=5",))),
+    Rule(lambda shape: True, Choice("tabm")),
+)
 
 
 def choose(shape: "Shape") -> Choice:

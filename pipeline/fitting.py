@@ -71,7 +71,7 @@ def build_module(config: Config, data: TableDataModule, network: nn.Module, worl
     """The LightningModule that trains `network` on `data`."""
     span = Span(
         max_epochs=config.trainer.max_epochs,
-        batches_per_epoch=steps_per_epoch(data.n_learned, config.trainer.batch_size, world_size),
+        batches_per_epoch=steps_per_epoch(data.n_learned, config.trainer.batch_rows, world_size),
         accumulate=config.trainer.accumulate_grad_batches,
         higher_is_better=higher_is_better(config.trainer.monitor),
     )

@@ -97,7 +97,7 @@ def _chosen(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
 def _mini_batches(config: Config, data: TableDataModule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Mini-batches of training rows without end."""
     num, cat, y = (torch.from_numpy(array) for array in data.train)
-    size = min(config.trainer.batch_size, len(y))
+    size = min(config.trainer.batch_rows, len(y))
     while True:
         order = torch.randperm(len(y))
         for rows in order[: len(y) - len(y) % size].split(size):

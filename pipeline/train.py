@@ -14,7 +14,7 @@ from pipeline.baselines import check_installed
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.console import log_notes
-from pipeline.data.datamodule import TableDataModule
+from pipeline.data.datamodule import TableDataModule, batch_size_for
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
 from pipeline.doctor.examine import Doctor
@@ -84,7 +84,7 @@ def train(
             standing = beside(() if fitted.interrupted else config.baselines, data, evaluation)
         with clock.part("doctor"):
             findings = doctor.conclude(fitted.rows, evaluation, standing.baselines.get("linear"))
-        result = _tested(_result(fitted, n_params=n_params, seconds=clock.total()), evaluation, standing, findings)
+        result = _tested(_result(fitted, n_params, threads, clock.total()), evaluation, standing, findings)
         result = replace(result, run_id=tracker.run_id, run_name=tracker.run_name, checkpoint=file)
         with clock.part("bundle"):
             result = replace(result, fault=deliver(tracker, data, network, evaluation, result))
@@ -121,14 +121,14 @@ def try_out(config: Config, callbacks: Sequence[pl.Callback] = (), prepared: Pre
         DataError, ConfigError, TrainingError: as `train`.
     """
     clock = Clock()
-    config, data, trainer, module, *_ = _build(config, clock, prepared)
+    config, data, trainer, module, threads, _ = _build(config, clock, prepared)
     with clock.part("compute"):
         fitted = fit(module, data, trainer, Tracker(), None, clock, callbacks)
-    return _result(fitted, n_params=count_parameters(module.network), seconds=clock.total())
+    return _result(fitted, count_parameters(module.network), threads, clock.total())
 
 
 class Built(NamedTuple):
-    """What a run is made of; the config has a number for its learning rate."""
+    """What a run is made of; the config has numbers for its learning rate and its batch size."""
 
     config: Config
     data: TableDataModule
@@ -144,9 +144,13 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
         logger.info("model=auto: %s → %s", config.model.chosen, config.model.name)
     with clock.part("data"):
         data = _load(config, prepared)
+    if config.trainer.batch_size == "auto":
+        sized = config.trainer.model_copy(update={"batch_size": batch_size_for(data.n_learned)})
+        config = config.model_copy(update={"trainer": sized})
+        logger.info("trainer.batch_size=auto: %d rows a step", sized.batch_rows)
     networks = _networks(config, data)
     network = build_ensemble(networks)
-    threads = choose_threads(config.trainer.threads, row_work(network) * config.trainer.batch_size)
+    threads = choose_threads(config.trainer.threads, row_work(network) * config.trainer.batch_rows)
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)
@@ -197,7 +201,7 @@ def _say(data: TableDataModule) -> None:
     logger.info("%s: %d features, %s rows to %s", table.name, table.frame.shape[1], sizes, parts)
 
 
-def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
+def _result(fitted: Fit, n_params: int, threads: int, seconds: float) -> Result:
     return Result(
         status="KILLED" if fitted.interrupted else "FINISHED",
         best_epoch=fitted.best_epoch,
@@ -206,6 +210,7 @@ def _result(fitted: Fit, *, n_params: int, seconds: float) -> Result:
         val=fitted.val,
         history=fitted.rows,
         seconds=seconds,
+        threads=threads,
     )
 
 

@@ -127,6 +127,7 @@ class Result:
     val: Mapping[str, float]
     history: Sequence[Mapping[str, float]]  # a row an epoch
     seconds: float
+    threads: int = 1
 
     run_id: str = ""
     run_name: str = ""

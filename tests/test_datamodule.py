@@ -17,6 +17,7 @@ from pipeline.data.datamodule import (
     Block,
     Blocks,
     TableDataModule,
+    batch_size_for,
     batches,
     epoch_seed,
     steps_per_epoch,
@@ -156,6 +157,14 @@ def test_steps_per_execution_is_the_size_of_a_block(asked: str, n_blocks: int) -
     data = ready("trainer.batch_size=8", f"trainer.steps_per_execution={asked}")
     data.trainer = trainer()
     assert len(data.train_dataloader()) == n_blocks
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "size"),
+    [(1, 32), (2_799, 32), (2_800, 64), (4_500, 128), (6_400, 256), (32_000, 512), (108_000, 1024), (10**9, 1024)],
+)
+def test_larger_tables_have_larger_batches_where_none_is_asked_for(n_rows: int, size: int) -> None:
+    assert batch_size_for(n_rows) == size
 
 
 def test_auto_blocks_are_bounded_in_bytes_and_in_steps() -> None:

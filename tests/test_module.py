@@ -70,7 +70,7 @@ def fit(config: Config) -> Fitted:
     data.setup()
     torch.manual_seed(config.seed)
     network = build_network(config.model, data.features)
-    n_batches = steps_per_epoch(len(data.train.y), config.trainer.batch_size)
+    n_batches = steps_per_epoch(len(data.train.y), config.trainer.batch_rows)
     span = Span(config.trainer.max_epochs, n_batches, config.trainer.accumulate_grad_batches, higher_is_better=False)
     module = TableModule(config, network, Scorer(config, data), span)
     watch, trainer = Watch(), build_trainer(config)

@@ -1,5 +1,6 @@
 """A run from config to result: reproducible, resumable, in several processes, refused where it cannot work."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -134,6 +135,15 @@ def test_a_device_that_is_not_there_is_refused_before_a_run_is_opened(root: Path
     with pytest.raises(ConfigError, match=r"^trainer: .*gpu"):
         train(load_config(["data=iris", "trainer.accelerator=gpu"]))
     assert connect(str(root)).get_experiment_by_name("iris") is None
+
+
+def test_the_batch_size_by_the_table_is_told_and_recorded(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    short = ["data=iris", "trainer.max_epochs=2", "baselines=[]"]
+    with caplog.at_level(logging.INFO, "pipeline"):
+        auto = train(load_config([*short, "trainer.batch_size=auto"]))
+    assert "trainer.batch_size=auto: 32 rows a step\n" in caplog.text
+    assert connect(str(root)).get_run(auto.run_id).data.params["trainer.batch_size"] == "32"
+    assert auto.test == train(load_config([*short, "trainer.batch_size=32"])).test
 
 
 # ---------------------------------------------------------------- going on after a cut

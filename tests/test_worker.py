@@ -22,7 +22,14 @@ from pipeline.types import Result
 from tests.conftest import quick
 
 RESULT = Result(
-    status="FINISHED", best_epoch=1, n_epochs=1, n_params=7, val={}, history=[{"time/epoch": 0.25}], seconds=1.0
+    status="FINISHED",
+    best_epoch=1,
+    n_epochs=1,
+    n_params=7,
+    val={},
+    history=[{"time/epoch": 0.25}],
+    seconds=1.0,
+    threads=3,
 )
 LOSS, BY_ACCURACY = quick(), quick("trainer.monitor=val/accuracy")
 NAN = float("nan")
@@ -201,7 +208,7 @@ def test_a_probe_trains_one_epoch_and_tells_of_the_table(
 
     monkeypatch.setattr(worker, "try_out", try_out)
     (event,) = served(Probe(quick("trainer.max_epochs=50")))
-    assert event == Ended(Probed("iris", "d", "binary", ("a note",), n_params=7, epoch_seconds=0.25))
+    assert event == Ended(Probed("iris", "d", "binary", ("a note",), threads=3, epoch_seconds=0.25))
     assert epochs == [1]
 
 

@@ -71,7 +71,7 @@ def run_comparison(plan: Plan, pool: Pool, listener: Listener = lambda _: None) 
             _start(plan, folder, tracker, probed)
             runs = plan.runs()
             kept = {key: child for key, config in runs.items() if (child := folder.child(tracker.run_id, config))}
-            pool.grow(n_workers := workers_for(plan.config.comparison.workers, plan.base, probed, len(runs)))
+            pool.grow(n_workers := workers_for(plan.config.comparison.workers, probed, len(runs)))
             _preview(plan, probed, n_workers, len(runs), len(kept))
             training = Training(folder, tracker.run_id, Progress(len(runs), len(kept)), listener)
             children = kept | training.run(pool, {key: config for key, config in runs.items() if key not in kept})

@@ -18,6 +18,8 @@ from pipeline.types import Arrays, Features, Splits, Table
 BLOCK_BYTES = 4 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call
 BLOCK_STEPS = 256  # mini-batches a block at most, so that progress shows and Lightning's hooks still run
 EVALUATION_ROWS = 4096  # rows a forward pass without gradients: more take memory and gain nothing on a CPU
+BATCH_SIZES = ((2_800, 32), (4_500, 64), (6_400, 128), (32_000, 256), (108_000, 512))  # below so many training rows
+LARGEST_BATCH = 1024
 SMALLEST_BATCH = 2  # batch normalisation has no variance of one row
 
 
@@ -92,6 +94,14 @@ class Blocks:
         return order if rows is None else rows[order[: self._n_rows]]
 
 
+def batch_size_for(n_rows: int) -> int:
+    """Rows a step for `trainer.batch_size=auto`: what TabM's authors chose for tables of so many training rows.
+
+    Gorishniy et al. 2024, as pytabkit 1.7 infers it from the choices in the paper.
+    """
+    return next((size for limit, size in BATCH_SIZES if n_rows < limit), LARGEST_BATCH)
+
+
 def steps_per_epoch(n_rows: int, batch_size: int, world_size: int = 1) -> int:
     """Mini-batches an epoch."""
     whole, rest = divmod(n_rows, batch_size * world_size)
@@ -160,7 +170,7 @@ class TableDataModule(pl.LightningDataModule):
         steps = self._auto_steps() if asked == "auto" else asked
         return Blocks(
             self.train,
-            batch_size=trainer.batch_size,
+            batch_size=trainer.batch_rows,
             steps_per_block=steps,
             seed=self.config.seed,
             trainer=self.trainer,
@@ -169,7 +179,7 @@ class TableDataModule(pl.LightningDataModule):
 
     def _auto_steps(self) -> int:
         row_bytes = sum(array[:1].nbytes for array in self.train)
-        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_size * self.config.trainer.n_networks)
+        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_rows * self.config.trainer.n_networks)
         return max(1, min(BLOCK_STEPS, fitting))
 
 

@@ -91,7 +91,7 @@ def _start(plan: Plan, folder: Folder, tracker: Tracker) -> None:
 def _grow(plan: Plan, pool: Pool, probed: Mapping[str, Probed], n_runs: int) -> None:
     """Have the workers that are asked for; of auto, those that the largest network leaves room for."""
     asked = plan.config.leaderboard.workers
-    pool.grow(min(workers_for(asked, config, probed[table], n_runs) for table, config in plan.tables.items()))
+    pool.grow(min(workers_for(asked, probed[table], n_runs) for table in plan.tables))
 
 
 def _preview(plan: Plan, probed: Mapping[str, Probed], n_runs: int, n_kept: int) -> None:

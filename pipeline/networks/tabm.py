@@ -13,12 +13,14 @@ from pipeline.networks.dropout import Dropout, kept
 from pipeline.networks.inputs import Inputs
 from pipeline.types import Features
 
+MANY_ROWS = 96  # from which on multiplying factors into weights takes less time than into rows, at a width of 128
+
 
 class _Block(Function):
     """A block of the package's backbone on rows (K, B, i), a member's together: linear, ReLU, dropout; gives (K, B, o).
 
     The package multiplies a member's factors r and s into its rows, before and after the layer. Here they go into its
-    weights, which are fewer, as does what dropout scales by. That, and few passes over the rows, halves the time.
+    weights, as does what dropout scales by: of many rows that, and few passes over them, halves the time.
     """
 
     @staticmethod
@@ -81,4 +83,4 @@ class TabM(nn.Module):
     def _is_fast(self, x: Tensor) -> bool:
         """Whether `_Block` computes the backbone's values: a graph to export has the package's own."""
         is_usual = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        return is_usual and self.variant == "tabm" and not torch.onnx.is_in_onnx_export()
+        return is_usual and self.variant == "tabm" and len(x) >= MANY_ROWS and not torch.onnx.is_in_onnx_export()

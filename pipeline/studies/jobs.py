@@ -55,13 +55,13 @@ class Report(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """What a probe found of the table and of the network: parameters, and seconds an epoch."""
+    """What a probe found of the table and of the network: torch threads, and seconds an epoch."""
 
     name: str
     digest: str
     task: Task
     notes: tuple[str, ...]
-    n_params: int
+    threads: int
     epoch_seconds: float
 
 

@@ -7,7 +7,6 @@ from pipeline.config import Config, NoTracking
 from pipeline.errors import DataError
 from pipeline.studies.jobs import Died, Ended, Probe, Probed
 from pipeline.studies.workers import Pool
-from pipeline.threads import choose_threads
 
 
 def probe(pool: Pool, config: Config) -> Probed:
@@ -22,9 +21,8 @@ def probe(pool: Pool, config: Config) -> Probed:
                     raise DataError(why)
 
 
-def workers_for(asked: int | Literal["auto"], config: Config, probed: Probed, n_runs: int) -> int:
+def workers_for(asked: int | Literal["auto"], probed: Probed, n_runs: int) -> int:
     """Processes that train at a time: as asked; for auto one a core, fewer where each takes several threads."""
     if isinstance(asked, int):
         return asked
-    threads = choose_threads(config.trainer.threads, probed.n_params * config.trainer.batch_size)
-    return min(max(1, (os.cpu_count() or 1) // threads), n_runs)
+    return min(max(1, (os.cpu_count() or 1) // probed.threads), n_runs)

@@ -63,7 +63,7 @@ def run_study(plan: Plan, pool: Pool, listener: Listener = lambda _: None) -> Ou
         )
         if outcome := _closed(study, plan):
             return outcome
-        n_workers = workers_for(plan.config.study.workers, plan.config, probed, plan.config.study.n_trials)
+        n_workers = workers_for(plan.config.study.workers, probed, plan.config.study.n_trials)
         pool.grow(n_workers)
         _preview(plan, probed, n_workers, len(finished(study.get_trials(deepcopy=False))))
         with _run(plan, study, probed) as tracker:

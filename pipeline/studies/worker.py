@@ -87,7 +87,7 @@ def _probe(job: Probe, prepared: Prepared) -> Probed:
     once = job.config.trainer.model_copy(update={"max_epochs": 1})
     result = try_out(job.config.model_copy(update={"trainer": once}), (), prepared)
     table = prepared.table
-    return Probed(table.name, table.digest, table.task, table.notes, result.n_params, result.history[0]["time/epoch"])
+    return Probed(table.name, table.digest, table.task, table.notes, result.threads, result.history[0]["time/epoch"])
 
 
 def _fitted(job: Fit, prepared: Prepared) -> Fitted:
