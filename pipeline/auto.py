@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.data.shape import Shape
 
 AUTO = "auto"
+FOLDS = "trainer.folds=5"
 FOLDED_ROWS = 10_000
 
 
@@ -43,7 +44,7 @@ class Rule(NamedTuple):
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", ("trainer.folds=5",))),
+    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", (FOLDS,))),
     Rule(lambda shape: True, Choice("tabm")),
 )
 
@@ -53,18 +54,25 @@ def choose(shape: "Shape") -> Choice:
     return next(rule.choice for rule in RULES if rule.applies(shape))
 
 
-def named(overrides: Sequence[str], data: Mapping[str, Any]) -> list[str]:
+def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """The overrides of a config with model=auto, with the network for its table named.
 
     Args:
         overrides: as they were given; they win over the choice's settings.
-        data: the sound values of the config's section.
+        values: the config's; all but the model's are sound.
 
     Raises:
         DataError: the table cannot be read.
     """
     from pipeline.data.shape import shape_of
 
-    shape = shape_of(data)
+    shape = shape_of(values["data"])
     choice = choose(shape)
-    return [*choice.settings, *overrides, f"model={choice.model}", f"model.chosen='{shape}'"]
+    settings = [setting for setting in choice.settings if setting != FOLDS or _allows_folds(values)]
+    return [*settings, *overrides, f"model={choice.model}", f"model.chosen='{shape}'"]
+
+
+def _allows_folds(values: Mapping[str, Any]) -> bool:
+    """Whether networks of several folds can be trained: in one process, on rows that are not split by time."""
+    data = values["data"]
+    return data["time"] is None and data["split"] != "time" and values["trainer"]["devices"] == 1

@@ -82,7 +82,7 @@ def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, k
         raise _errors(*mistakes, *(line for line in error.lines if not line.startswith(consequences))) from error
     if mistakes:
         raise _errors(*mistakes)
-    return config or load_config(named(overrides, values["data"]), config_dir, kind)
+    return config or load_config(named(overrides, values), config_dir, kind)
 
 
 def _is_open(values: Mapping[str, Any], kind: type[Config]) -> bool:

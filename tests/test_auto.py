@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from pipeline.auto import RULES, Choice, choose, named
+from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, Choice, choose, named
 from pipeline.comparisons import plan as comparisons
 from pipeline.compose import compose_values, load_config, overrides_of_values, validate
 from pipeline.config import Config
@@ -46,6 +47,20 @@ def test_every_choice_is_a_sound_config(choice: Choice) -> None:
     assert load_config([*choice.settings, f"model={choice.model}"]).model.name == choice.model
 
 
+def test_small_tables_get_a_network_a_fold_and_large_ones_one() -> None:
+    assert choose(Shape(FOLDED_ROWS, 4, 0)) == Choice("tabm", (FOLDS,))
+    assert choose(Shape(FOLDED_ROWS + 1, 4, 0)) == Choice("tabm")
+
+
+@pytest.mark.parametrize("overrides", [["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"]])
+def test_where_folds_are_refused_none_are_chosen(overrides: list[str], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": range(40), "y": range(40)})
+    table = ["data=csv", f"data.path={write_csv(tmp_path / 't.csv', frame)}", "data.target=y", "model=auto"]
+    assert load_config(table).trainer.folds == 5
+    assert load_config([*table, *overrides]).trainer.folds == 1
+    assert load_config([*table, "trainer.folds=3"]).trainer.folds == 3
+
+
 # ---------------------------------------------------------------- composing
 def test_it_is_the_network_with_its_recipe_and_the_reason() -> None:
     config = load_config(IRIS)
@@ -80,8 +95,7 @@ def test_a_printed_config_is_the_same_config() -> None:
 
 def test_the_network_is_named_last_and_its_settings_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.auto.choose", lambda _: Choice("tabm", ("trainer.patience=9",)))
-    data = compose_values(IRIS)["data"]
-    assert named(IRIS, data) == ["trainer.patience=9", *IRIS, "model=tabm", "model.chosen='150 rows, 4 columns'"]
+    assert named(IRIS, compose_values(IRIS)) == ["trainer.patience=9", *IRIS, "model=tabm", "model.chosen='150 rows, 4 columns'"]
 
 
 # ---------------------------------------------------------------- mistakes
@@ -133,7 +147,7 @@ def test_a_run_says_what_was_chosen_and_why_and_keeps_to_it(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_csv(root / "t.csv", mixed_frame(), drop=["second", "bought", "grade"])
-    short = ["trainer.max_epochs=1", "doctor=off", "baselines=[]"]
+    short = ["trainer.max_epochs=1", "trainer.batch_size=64", "doctor=off", "baselines=[]"]
     config = load_config(["data=csv", f"data.path={path}", "data.target=amount", "model=auto", *short])
     with caplog.at_level(logging.INFO, "pipeline"):
         result = train(config)

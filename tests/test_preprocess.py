@@ -520,6 +520,19 @@ def test_continuous_columns_have_the_quantiles_of_their_training_values_as_edges
     assert x == pytest.approx(np.quantile(num[:, 1], np.linspace(0, 1, 49)), abs=1e-6)
 
 
+def test_a_value_that_most_rows_have_leaves_the_edges_to_the_others() -> None:
+    x = np.where(np.arange(1000) < 900, 0.0, np.random.default_rng(0).normal(10, 1, 1000))
+    (edges,) = fitted_to(table_of(pd.DataFrame({"x": x})), np.arange(1000), config()).features_.edges
+    assert len(edges) == 49
+    assert np.sum(np.array(edges) < 0) == 1  # standardised: 0 is below the mean, the others above it
+
+
+def test_few_distinct_values_are_the_edges_however_rare() -> None:
+    x = np.r_[np.zeros(900), np.ones(80), np.full(20, 2.0)]
+    (edges,) = fitted_to(table_of(pd.DataFrame({"x": x})), np.arange(1000), config()).features_.edges
+    assert edges == pytest.approx(((np.arange(3) - x.mean()) / x.std()).tolist(), abs=1e-6)
+
+
 def test_a_column_whose_sampled_values_are_one_has_two_edges_all_the_same() -> None:
     frame = pd.DataFrame({"x": np.where(np.arange(50_000) == 1, 1.0, 0.0)})
     ((first, last),) = fitted_to(table_of(frame), np.arange(50_000), config()).features_.edges

@@ -317,11 +317,18 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _edges(x: np.ndarray) -> tuple[float, ...]:
-    """At most N_BINS + 1 distinct quantiles of prepared training values x (N,)."""
-    some = x[:: max(1, len(x) // EDGE_ROWS)]
-    quantiles = np.unique(np.quantile(some, np.linspace(0, 1, N_BINS + 1)).astype(np.float32))
-    first, last = float(quantiles[0]), float(quantiles[-1])
-    return tuple(quantiles.tolist()) if first < last else (first, first + 1)
+    """At most N_BINS + 1 distinct quantiles of prepared training values x (N,).
+
+    A value that several would fall on is one edge, and the others are quantiles of the rest: a column that is mostly 0
+    is told apart where it is not.
+    """
+    values, counts = np.unique(x[:: max(1, len(x) // EDGE_ROWS)].astype(np.float32), return_counts=True)
+    is_heavy = counts * N_BINS > counts.sum()
+    rest = np.repeat(values[~is_heavy], counts[~is_heavy])
+    at = np.linspace(0, 1, N_BINS + 1 - is_heavy.sum())
+    edges = np.union1d(values[is_heavy], np.quantile(rest, at).astype(np.float32)) if rest.size else values
+    first, last = float(edges[0]), float(edges[-1])
+    return tuple(edges.tolist()) if first < last else (first, first + 1)
 
 
 def _range(y: np.ndarray) -> tuple[tuple[float, float], ...]:
