@@ -95,7 +95,8 @@ def test_a_printed_config_is_the_same_config() -> None:
 
 def test_the_network_is_named_last_and_its_settings_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.auto.choose", lambda _: Choice("tabm", ("trainer.patience=9",)))
-    assert named(IRIS, compose_values(IRIS)) == ["trainer.patience=9", *IRIS, "model=tabm", "model.chosen='150 rows, 4 columns'"]
+    chosen = ["trainer.patience=9", *IRIS, "model=tabm", "model.chosen='150 rows, 4 columns'"]
+    assert named(IRIS, compose_values(IRIS)) == chosen
 
 
 # ---------------------------------------------------------------- mistakes
