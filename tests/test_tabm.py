@@ -72,6 +72,11 @@ def test_gradients_with_dropout_are_those_of_the_values(rows: tuple[Tensor, Tens
             assert float((above - below) / 2e-6) == pytest.approx(float(slope[place]), rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize("p", [1e-12, 1 - 1e-6])
+def test_the_ends_of_the_range_of_dropout_are_met(p: float, rows: tuple[Tensor, Tensor]) -> None:
+    assert bool(built(f"model.dropout={p:.12f}")(*rows).isfinite().all())
+
+
 def test_dropout_keeps_the_mean_and_stops_in_evaluation(rows: tuple[Tensor, Tensor]) -> None:
     network = built("model.n_blocks=1", "model.dropout=0.4")
     with torch.no_grad():

@@ -22,7 +22,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """x to x with elements set to zero, the others scaled up; x itself in evaluation mode."""
-        if not self.training or input.device.type != "cpu" or not 0 < round(self.p * LEVELS) < LEVELS:
+        if not self.training or input.device.type != "cpu" or not 0 < self.p < 1:
             return super().forward(input)
         if not self._masks or self._masks[-1].shape != input.shape or self._masks[-1].dtype != input.dtype:
             self._masks = self._draw(input)
@@ -44,4 +44,5 @@ def kept(n: int, p: float, dtype: torch.dtype) -> Tensor:
     """1 for an element that stays, 0 for one that is dropped, with probability p: (n,)."""
     bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n]
     mask = torch.empty(n, dtype=dtype)
-    return torch.ge(bits, round(p * LEVELS) - LEVELS // 2, out=mask)  # bits are in -LEVELS/2 … LEVELS/2 - 1
+    dropped = min(round(p * LEVELS), LEVELS - 1)  # of the values that bits have, -LEVELS/2 … LEVELS/2 - 1
+    return torch.ge(bits, dropped - LEVELS // 2, out=mask)
