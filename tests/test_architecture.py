@@ -161,7 +161,7 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {
-    "config": 580,
+    "config": 590,
     "cli": 400,
     "report": 420,
     "data.sources": 400,

@@ -225,7 +225,7 @@ LITERALS = "'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'sil
         ("trainer.max_epochs=1.5", "trainer.max_epochs: must be a whole number, got 1.5"),
         ("trainer.max_epochs=true", "trainer.max_epochs: must be a whole number, got true"),
         ("trainer.batch_size=99999999999999999999",
-         "trainer.batch_size: must be less than 2147483648, got 99999999999999999999"),
+         "trainer.batch_size: must be less than 2147483648 or 'auto', got 99999999999999999999"),
         ("trainer.threads=4096", "trainer.threads: must be less than or equal to 1024 or 'auto', got 4096"),
         ("trainer.patience=0", "trainer.patience: must be greater than or equal to 1, got 0"),
         ("trainer.monitor=loss", f"trainer.monitor: must be {', '.join(map(repr, get_args(Monitor)[:-1]))} or "

@@ -14,13 +14,11 @@ from pipeline.bundle import Column
 from pipeline.config import Preprocess
 from pipeline.data.columns import as_moments, as_numbers, is_datetime, is_number, row_of, text_codes
 from pipeline.data.raw import EPOCH, describe_categories, describe_numbers, raw_values
-from pipeline.data.scaling import Scaling, fit_scaling, median, scaling_from_dict
+from pipeline.data.scaling import Scaling, edges_of, fit_scaling, median, scaling_from_dict
 from pipeline.errors import DataError
 from pipeline.types import Features, Splits, Stacked, Table
 
 THREADS = min(2, os.cpu_count() or 1)  # each holds a column in full precision, and copies, beside those prepared
-N_BINS = 48  # of a column's values, for piecewise-linear embeddings (Gorishniy et al. 2024, appendix D)
-EDGE_ROWS = 10_000  # training rows that the bins are found in
 SCALED_ROWS = 2**15  # at a time: they stay in a processor's cache
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
 
@@ -173,7 +171,7 @@ class Preprocessor:
         y, n_train = self.targets(table.targets)[rows], len(splits.train)
         self.features_ = replace(
             self.features_,
-            edges=tuple(_edges(column[:n_train]) for column in num.columns[: len(self.numbers_)]),
+            edges=tuple(edges_of(column[:n_train]) for column in num.columns[: len(self.numbers_)]),
             target_range=_range(y[:n_train]) if table.task == "regression" else (),
         )
         return num, cat, y
@@ -314,21 +312,6 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if isinstance(column, pd.DataFrame):
         raise DataError(f"column '{name}': stands {column.shape[1]} times; names must differ")
     return column
-
-
-def _edges(x: np.ndarray) -> tuple[float, ...]:
-    """At most N_BINS + 1 distinct quantiles of prepared training values x (N,).
-
-    A value that several would fall on is one edge, and the others are quantiles of the rest: a column that is mostly 0
-    is told apart where it is not.
-    """
-    values, counts = np.unique(x[:: max(1, len(x) // EDGE_ROWS)].astype(np.float32), return_counts=True)
-    is_heavy = counts * N_BINS > counts.sum()
-    rest = np.repeat(values[~is_heavy], counts[~is_heavy])
-    at = np.linspace(0, 1, N_BINS + 1 - is_heavy.sum())
-    edges = np.union1d(values[is_heavy], np.quantile(rest, at).astype(np.float32)) if rest.size else values
-    first, last = float(edges[0]), float(edges[-1])
-    return tuple(edges.tolist()) if first < last else (first, first + 1)
 
 
 def _range(y: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -11,6 +11,8 @@ SMOOTH_BOUND = 3.0  # RealMLP, Holzmüller et al. 2024, section 3: f(x) = x / sq
 LARGEST = 1e6  # a scaled value beyond it is taken as it, so that no sum in float32 overflows
 LARGEST_UNSCALED = 1e30  # the same of a value taken as read, which may well be beyond a million
 SMALLEST_QUANTILE = 1e-290  # nearer to 0 it is taken as 0: slopes between neighbours stay finite
+N_BINS = 48  # of a column's values, for piecewise-linear embeddings (Gorishniy et al. 2024, appendix D)
+EDGE_ROWS = 10_000  # training rows that the bins are found in
 N_QUANTILES = 1000  # as scikit-learn's QuantileTransformer
 SCORE_BOUND = 1e-7  # ranks are kept this far from 0 and 1, where the normal scores are infinite
 
@@ -107,3 +109,18 @@ def unit_of(x: np.ndarray) -> float:
 def _inverse(width: float, unit: float) -> float:
     """1 / (width · unit); 1 for a column that does not vary."""
     return min(1 / float(width) / unit, sys.float_info.max) if width > 0 else 1.0
+
+
+def edges_of(x: np.ndarray) -> tuple[float, ...]:
+    """At most N_BINS + 1 distinct quantiles of prepared training values x (N,).
+
+    A value that several would fall on is one edge, and the others are quantiles of the rest: a column that is mostly 0
+    is told apart where it is not.
+    """
+    values, counts = np.unique(x[:: max(1, len(x) // EDGE_ROWS)].astype(np.float32), return_counts=True)
+    is_heavy = counts * N_BINS > counts.sum()
+    rest = np.repeat(values[~is_heavy], counts[~is_heavy])
+    at = np.linspace(0, 1, N_BINS + 1 - is_heavy.sum())
+    edges = np.union1d(values[is_heavy], np.quantile(rest, at).astype(np.float32)) if rest.size else values
+    first, last = float(edges[0]), float(edges[-1])
+    return tuple(edges.tolist()) if first < last else (first, first + 1)
