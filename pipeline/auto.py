@@ -89,5 +89,4 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 
 def _allows_folds(values: Mapping[str, Any]) -> bool:
     """Whether networks of several folds can be trained: in one process, on rows that are not split by time."""
-    data = values["data"]
-    return data["time"] is None and data["split"] != "time" and values["trainer"]["devices"] == 1
+    return values["data"]["time"] is None and values["trainer"]["devices"] == 1

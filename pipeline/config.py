@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args, get_origin
 from pydantic import Field, model_validator
 
 from pipeline.model_config import Model
-from pipeline.sections import Decay, Fraction, LearningRate, Name, Names, Number, Rate, Section, Target, Whole
+from pipeline.sections import Batch, Decay, Fraction, LearningRate, Name, Names, Number, Rate, Section, Target, Whole
 
 
 # ---------------------------------------------------------------- data
@@ -423,10 +423,7 @@ class Trainer(Section):
         description="parts of all rows outside the test, each held out from one network (of each seed) and validating "
         "it; val/… is then out of fold (cross-validated bagging, Breiman 1996); 1: none, data.val_size validates"
     )
-    batch_size: Annotated[Whole, Field(ge=2, lt=2**31)] | Literal["auto"] = Field(
-        description="rows a step (a process); auto: 32 to 1024, by the rows that the network learns from "
-        "(Gorishniy et al. 2024)"
-    )
+    batch_size: Batch
     regularization_schedule: Literal["constant", "flat_cos"] = Field(
         description="strength of dropout and weight decay; flat_cos: full for half of max_epochs, then along half a "
         "cosine to nothing (RealMLP)"
@@ -471,12 +468,6 @@ class Trainer(Section):
     def n_networks(self) -> int:
         """Networks trained side by side."""
         return self.seeds * self.folds
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows a step, once the table is known."""
-        assert self.batch_size != "auto", "see datamodule.batch_size_for"
-        return self.batch_size
 
 
 # ---------------------------------------------------------------- doctor

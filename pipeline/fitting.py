@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.clock import Clock
 from pipeline.config import Config
-from pipeline.data.datamodule import TableDataModule, steps_per_epoch
+from pipeline.data.datamodule import TableDataModule, batch_rows, steps_per_epoch
 from pipeline.errors import ConfigError, first_line
 from pipeline.loop import Checkpoint, History, Row, Validation, interruptible, read_checkpoint
 from pipeline.metrics import higher_is_better, monitors_of
@@ -71,7 +71,7 @@ def build_module(config: Config, data: TableDataModule, network: nn.Module, worl
     """The LightningModule that trains `network` on `data`."""
     span = Span(
         max_epochs=config.trainer.max_epochs,
-        batches_per_epoch=steps_per_epoch(data.n_learned, config.trainer.batch_rows, world_size),
+        batches_per_epoch=steps_per_epoch(data.n_learned, batch_rows(config.trainer), world_size),
         accumulate=config.trainer.accumulate_grad_batches,
         higher_is_better=higher_is_better(config.trainer.monitor),
     )

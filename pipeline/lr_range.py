@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Config
-from pipeline.data.datamodule import TableDataModule
+from pipeline.data.datamodule import TableDataModule, batch_rows
 from pipeline.errors import TrainingError
 from pipeline.losses import build_loss
 from pipeline.optim import build_optimizer
@@ -97,7 +97,7 @@ def _chosen(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
 def _mini_batches(config: Config, data: TableDataModule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Mini-batches of training rows without end."""
     num, cat, y = (torch.from_numpy(array) for array in data.train)
-    size = min(config.trainer.batch_rows, len(y))
+    size = min(batch_rows(config.trainer), len(y))
     while True:
         order = torch.randperm(len(y))
         for rows in order[: len(y) - len(y) % size].split(size):

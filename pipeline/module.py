@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Config
-from pipeline.data.datamodule import Batch, Block, epoch_seed
+from pipeline.data.datamodule import Batch, Block, batch_rows, epoch_seed
 from pipeline.errors import TrainingError
 from pipeline.networks.ensemble import Ensemble
 from pipeline.optim import (
@@ -91,7 +91,7 @@ class TableModule(pl.LightningModule):
 
     def training_step(self, block: Block, _: int) -> None:
         """Step through the mini-batches of a block."""
-        size, window = self.config.trainer.batch_rows, self.config.trainer.accumulate_grad_batches
+        size, window = batch_rows(self.config.trainer), self.config.trainer.accumulate_grad_batches
         parts = list(zip(block.num.split(size), block.cat.split(size), block.y.split(size), strict=True))
         for step, (num, cat, y) in enumerate(parts, block.first_step):
             if self.interrupted:

@@ -15,6 +15,13 @@ LearningRate = Annotated[
     Annotated[Number, Field(gt=0)] | Literal["auto"],
     Field(description="learning rate; auto: found by a range test of at most 100 steps (Smith 2017)"),
 ]
+Batch = Annotated[
+    Annotated[Whole, Field(ge=2, lt=2**31)] | Literal["auto"],
+    Field(
+        description="rows a step (a process); auto: 32 to 1024, by the rows that the network learns from "
+        "(Gorishniy et al. 2024)"
+    ),
+]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 

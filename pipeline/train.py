@@ -14,7 +14,7 @@ from pipeline.baselines import check_installed
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.console import log_notes
-from pipeline.data.datamodule import TableDataModule, batch_size_for
+from pipeline.data.datamodule import TableDataModule, batch_rows, batch_size_for
 from pipeline.data.prepared import Prepared
 from pipeline.delivery import deliver
 from pipeline.doctor.examine import Doctor
@@ -147,10 +147,10 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     if config.trainer.batch_size == "auto":
         sized = config.trainer.model_copy(update={"batch_size": batch_size_for(data.n_learned)})
         config = config.model_copy(update={"trainer": sized})
-        logger.info("trainer.batch_size=auto: %d rows a step", sized.batch_rows)
+        logger.info("trainer.batch_size=auto: %d rows a step", sized.batch_size)
     networks = _networks(config, data)
     network = build_ensemble(networks)
-    threads = choose_threads(config.trainer.threads, row_work(network) * config.trainer.batch_rows)
+    threads = choose_threads(config.trainer.threads, row_work(network) * batch_rows(config.trainer))
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
     logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)

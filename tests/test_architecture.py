@@ -161,7 +161,7 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {
-    "config": 590,
+    "config": 580,
     "cli": 400,
     "report": 420,
     "data.sources": 400,

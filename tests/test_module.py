@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.clock import Clock
 from pipeline.config import Config
-from pipeline.data.datamodule import TableDataModule, steps_per_epoch
+from pipeline.data.datamodule import TableDataModule, batch_rows, steps_per_epoch
 from pipeline.errors import TrainingError
 from pipeline.fitting import build_trainer
 from pipeline.loop import Validation
@@ -70,7 +70,7 @@ def fit(config: Config) -> Fitted:
     data.setup()
     torch.manual_seed(config.seed)
     network = build_network(config.model, data.features)
-    n_batches = steps_per_epoch(len(data.train.y), config.trainer.batch_rows)
+    n_batches = steps_per_epoch(len(data.train.y), batch_rows(config.trainer))
     span = Span(config.trainer.max_epochs, n_batches, config.trainer.accumulate_grad_batches, higher_is_better=False)
     module = TableModule(config, network, Scorer(config, data), span)
     watch, trainer = Watch(), build_trainer(config)

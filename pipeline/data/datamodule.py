@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from pipeline.config import Config
+from pipeline.config import Config, Trainer
 from pipeline.data.folds import Folds
 from pipeline.data.prepared import Prepared, prepare
 from pipeline.data.preprocess import Preprocessor
@@ -94,6 +94,12 @@ class Blocks:
         return order if rows is None else rows[order[: self._n_rows]]
 
 
+def batch_rows(trainer: Trainer) -> int:
+    """Rows a step, once the table is known."""
+    assert trainer.batch_size != "auto", "see batch_size_for"
+    return trainer.batch_size
+
+
 def batch_size_for(n_rows: int) -> int:
     """Rows a step for `trainer.batch_size=auto`: what TabM's authors chose for tables of so many training rows.
 
@@ -170,7 +176,7 @@ class TableDataModule(pl.LightningDataModule):
         steps = self._auto_steps() if asked == "auto" else asked
         return Blocks(
             self.train,
-            batch_size=trainer.batch_rows,
+            batch_size=batch_rows(trainer),
             steps_per_block=steps,
             seed=self.config.seed,
             trainer=self.trainer,
@@ -179,7 +185,7 @@ class TableDataModule(pl.LightningDataModule):
 
     def _auto_steps(self) -> int:
         row_bytes = sum(array[:1].nbytes for array in self.train)
-        fitting = BLOCK_BYTES // (row_bytes * self.config.trainer.batch_rows * self.config.trainer.n_networks)
+        fitting = BLOCK_BYTES // (row_bytes * batch_rows(self.config.trainer) * self.config.trainer.n_networks)
         return max(1, min(BLOCK_STEPS, fitting))
 
 

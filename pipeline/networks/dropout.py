@@ -42,7 +42,8 @@ class Dropout(nn.Dropout):
 
 def kept(n: int, p: float, dtype: torch.dtype) -> Tensor:
     """1 for an element that stays, 0 for one that is dropped, with probability p: (n,)."""
+    dropped, mask = round(p * LEVELS), torch.empty(n, dtype=dtype)
+    if not 0 < dropped < LEVELS:  # nearer to an end than the bits can tell
+        return mask.bernoulli_(1 - p)
     bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n]
-    mask = torch.empty(n, dtype=dtype)
-    dropped = min(round(p * LEVELS), LEVELS - 1)  # of the values that bits have, -LEVELS/2 … LEVELS/2 - 1
-    return torch.ge(bits, dropped - LEVELS // 2, out=mask)
+    return torch.ge(bits, dropped - LEVELS // 2, out=mask)  # bits are in -LEVELS/2 … LEVELS/2 - 1
