@@ -435,11 +435,11 @@ class Trainer(Section):
         | Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)]
     ) = Field(description="processes on the CPU, or how many or which GPUs")
     strategy: Literal["auto", "ddp"] = Field(description="ddp: one process a device, gradients averaged")
-    precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="Lightning's precision")
-    gradient_clip_val: Rate | None = Field(description="gradients are clipped to this size; null: not at all")
-    gradient_clip_algorithm: Literal["norm", "value"] = Field(
-        description="clip the whole gradient's norm or each value"
+    precision: Literal["auto", "32-true", "64-true", "bf16-mixed"] = Field(
+        description="Lightning's precision; auto: bf16-mixed where a CPU has instructions for it, else 32-true"
     )
+    gradient_clip_val: Rate | None = Field(description="gradients are clipped to this size; null: not at all")
+    gradient_clip_algorithm: Literal["norm", "value"] = Field(description="clip the gradient's norm or each value")
     accumulate_grad_batches: Annotated[Whole, Field(ge=1)] = Field(description="mini-batches a step of the optimizer")
     steps_per_execution: Annotated[Whole, Field(ge=1)] | Literal["auto"] = Field(
         description="mini-batches handed to Lightning at a time; changes the speed, never the result"

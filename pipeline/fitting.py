@@ -4,9 +4,10 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -44,9 +45,16 @@ def check_monitor(config: Config, task: Task) -> None:
         raise ConfigError(f"trainer.monitor: {asked} does not fit {task}; choices: {', '.join(fitting)}")
 
 
+def precision_for(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
+    """The precision for `trainer.precision=auto`: bf16-mixed where a CPU has the instructions (Intel AMX)."""
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    return "bf16-mixed" if on_cpu and torch.cpu.get_capabilities().get("amx_bf16") else "32-true"
+
+
 def build_trainer(config: Config) -> pl.Trainer:
     """Lightning's Trainer for `config`; raises ConfigError where the machine has no such device."""
     asked = config.trainer
+    assert asked.precision != "auto", "see precision_for"
     devices = list(asked.devices) if isinstance(asked.devices, tuple) else asked.devices
     try:
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.baselines import check_installed
 from pipeline.clock import Clock
-from pipeline.config import Config
+from pipeline.config import Config, Trainer
 from pipeline.console import log_notes
 from pipeline.data.datamodule import TableDataModule, batch_rows, batch_size_for
 from pipeline.data.prepared import Prepared
@@ -20,7 +20,7 @@ from pipeline.delivery import deliver
 from pipeline.doctor.examine import Doctor
 from pipeline.errors import TrackingError
 from pipeline.evaluate import Evaluation, evaluate
-from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fit
+from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fit, precision_for
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
@@ -144,10 +144,7 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
         logger.info("model=auto: %s → %s", config.model.chosen, config.model.name)
     with clock.part("data"):
         data = _load(config, prepared)
-    if config.trainer.batch_size == "auto":
-        sized = config.trainer.model_copy(update={"batch_size": batch_size_for(data.n_learned)})
-        config = config.model_copy(update={"trainer": sized})
-        logger.info("trainer.batch_size=auto: %d rows a step", sized.batch_size)
+    config = config.model_copy(update={"trainer": _settled(config.trainer, data.n_learned)})
     networks = _networks(config, data)
     network = build_ensemble(networks)
     threads = choose_threads(config.trainer.threads, row_work(network) * batch_rows(config.trainer))
@@ -159,6 +156,17 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
         config, ranged = resolved(config, data, networks[0])
     data.config = config
     return Built(config, data, trainer, build_module(config, data, network, trainer.world_size), threads, ranged)
+
+
+def _settled(asked: Trainer, n_rows: int) -> Trainer:
+    """The trainer's section with a batch size and a precision where it had auto."""
+    if asked.precision == "auto":
+        asked = asked.model_copy(update={"precision": precision_for(asked.accelerator)})
+        logger.info("trainer.precision=auto: %s", asked.precision)
+    if asked.batch_size == "auto":
+        asked = asked.model_copy(update={"batch_size": batch_size_for(n_rows)})
+        logger.info("trainer.batch_size=auto: %d rows a step", asked.batch_size)
+    return asked
 
 
 def _networks(config: Config, data: TableDataModule) -> list[nn.Module]:

@@ -6,10 +6,12 @@ from torch import Tensor, nn
 
 from pipeline.compose import load_config
 from pipeline.networks import build_network
-from pipeline.networks.tabm import MANY_ROWS, TabM
+from pipeline.networks.tabm import TabM
 from pipeline.types import Features
 
 FEATURES = Features("multiclass", 3, (12,), 4, (5, 5, 5, 5), edges=((-1.0, 0.0, 1.0),) * 2)
+N_ROWS = 96
+ORDERS = (N_ROWS, 4)  # factors go into weights, and into rows
 SMALL = ("model.n_members=5", "model.n_blocks=3", "model.d_block=16")
 
 
@@ -30,13 +32,17 @@ def of_the_package(network: TabM, num: Tensor, cat: Tensor) -> Tensor:
 @pytest.fixture
 def rows() -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
-    return torch.randn(MANY_ROWS, 3, dtype=torch.float64), torch.randint(12, (MANY_ROWS, 1))
+    return torch.randn(N_ROWS, 3, dtype=torch.float64), torch.randint(12, (N_ROWS, 1))
 
 
+@pytest.mark.parametrize("n_rows", ORDERS)
 @pytest.mark.parametrize("overrides", [(), ("model.num_embedding=none",), ("model.variant=tabm-mini",)])
-def test_values_and_gradients_are_the_packages(overrides: tuple[str, ...], rows: tuple[Tensor, Tensor]) -> None:
+def test_values_and_gradients_are_the_packages(
+    overrides: tuple[str, ...], n_rows: int, rows: tuple[Tensor, Tensor]
+) -> None:
     network = built("model.dropout=0", *overrides)
-    ours, theirs = network(*rows), of_the_package(network, *rows)
+    some = [tensor[:n_rows] for tensor in rows]
+    ours, theirs = network(*some), of_the_package(network, *some)
     torch.testing.assert_close(ours, theirs)
     weighed = torch.randn_like(ours)
     names, parameters = zip(*network.named_parameters(), strict=True)
@@ -49,14 +55,33 @@ def test_values_and_gradients_are_the_packages(overrides: tuple[str, ...], rows:
         torch.testing.assert_close(mine, its, msg=name)
 
 
-def test_gradients_with_dropout_are_those_of_the_values(rows: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("n_rows", ORDERS)
+def test_mixed_precision_is_near_the_full_one_and_leaves_gradients_full(
+    n_rows: int, rows: tuple[Tensor, Tensor]
+) -> None:
+    network = built("model.dropout=0").float()
+    num, cat = rows[0][:n_rows].float(), rows[1][:n_rows]
+    full = network(num, cat)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(num, cat)
+    assert float((mixed - full).detach().abs().max() / full.detach().abs().max()) < 0.05
+    assert not torch.equal(mixed, full)
+    weighed, parameters = torch.randn_like(full), list(network.parameters())
+    pairs = [torch.autograd.grad((weighed * out).sum(), parameters) for out in (full, mixed.float())]
+    for its, mine in zip(*pairs, strict=True):
+        assert mine.dtype == torch.float32
+        assert float((mine - its).norm() / its.norm()) < 0.15
+
+
+@pytest.mark.parametrize("n_rows", ORDERS)
+def test_gradients_with_dropout_are_those_of_the_values(n_rows: int, rows: tuple[Tensor, Tensor]) -> None:
     network = built("model.dropout=0.4")
     weight = network.backbone.blocks[0][0].weight
 
     def value() -> Tensor:
         torch.manual_seed(3)  # the same masks
         network.train()
-        total: Tensor = network(*rows).square().sum()
+        total: Tensor = network(*(tensor[:n_rows] for tensor in rows)).square().sum()
         return total
 
     (slope,) = torch.autograd.grad(value(), weight)

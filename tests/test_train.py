@@ -146,6 +146,19 @@ def test_the_batch_size_by_the_table_is_told_and_recorded(root: Path, caplog: py
     assert auto.test == train(load_config([*short, "trainer.batch_size=32"])).test
 
 
+@pytest.mark.parametrize(("has_amx", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_the_precision_by_the_machine_is_told_and_recorded(
+    has_amx: bool, precision: str, root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True} if has_amx else {})
+    short = ["data=iris", "trainer.max_epochs=2", "baselines=[]", "trainer.accelerator=cpu"]
+    with caplog.at_level(logging.INFO, "pipeline"):
+        auto = train(load_config([*short, "trainer.precision=auto"]))
+    assert f"trainer.precision=auto: {precision}\n" in caplog.text
+    assert connect(str(root)).get_run(auto.run_id).data.params["trainer.precision"] == precision
+    assert auto.test == train(load_config([*short, f"trainer.precision={precision}"])).test
+
+
 # ---------------------------------------------------------------- going on after a cut
 @pytest.mark.parametrize(
     ("cut", "model"),

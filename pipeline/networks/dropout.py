@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,8 @@ DRAWN = 2**14  # elements drawn at a time, where a mask is smaller: its calls ta
 class Dropout(nn.Dropout):
     """`nn.Dropout` with 16 random bits an element, four elements a draw, on the CPU (Srivastava et al. 2014).
 
-    Torch's own draws a double an element there, which takes longer than the linear layer before it. Masks drawn ahead
+    Torch's own draws a double an element there, which takes longer than the linear layer before it; numpy's generator,
+    seeded by torch's, draws 64 bits in a quarter of the time of torch's. Masks drawn ahead
     are forgotten when the mode is set, as every epoch does, so that an epoch draws from its own seed alone.
     """
 
@@ -45,5 +47,6 @@ def kept(n: int, p: float, dtype: torch.dtype) -> Tensor:
     dropped, mask = round(p * LEVELS), torch.empty(n, dtype=dtype)
     if not 0 < dropped < LEVELS:  # nearer to an end than the bits can tell
         return mask.bernoulli_(1 - p)
-    bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n]
+    seed = int(torch.randint(2**62, ()))
+    bits = torch.from_numpy(np.random.SFC64(seed).random_raw((n + 3) // 4).view(np.int16)[:n])
     return torch.ge(bits, dropped - LEVELS // 2, out=mask)  # bits are in -LEVELS/2 … LEVELS/2 - 1
