@@ -34,7 +34,10 @@ the rows, hence the limit; where it is best was not measured. Larger tables get 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.config import choices_of
 
 if TYPE_CHECKING:
     from pipeline.data.shape import Shape
@@ -81,10 +84,19 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """
     from pipeline.data.shape import shape_of
 
-    shape = shape_of(values["data"])
+    shape, given = shape_of(values["data"]), values["model"].keys() - {"name"}
     choice = choose(shape)
+    reason = str(shape)
+    if other := _having(given, choice.model):
+        choice, reason = Choice(other), f"{reason}, model.{' model.'.join(sorted(given))} given"
     settings = [setting for setting in choice.settings if setting != FOLDS or _allows_folds(values)]
-    return [*settings, *overrides, f"model={choice.model}", f"model.chosen='{shape}'"]
+    return [*settings, *overrides, f"model={choice.model}", f"model.chosen='{reason}'"]
+
+
+def _having(given: AbstractSet[str], chosen: str) -> str | None:
+    """The first network that has the settings that are given, where the chosen one has not."""
+    fields = {name: kind.model_fields.keys() for name, kind in choices_of("model").items()}
+    return None if given <= fields[chosen] else next((name for name in fields if given <= fields[name]), None)
 
 
 def _allows_folds(values: Mapping[str, Any]) -> bool:

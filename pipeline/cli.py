@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 STARTED = time.perf_counter()
+TRAIN = "train"  # the file of conf/ that a training run starts from: unlike others, with a network for the table
 
 app = typer.Typer(
     help="A table goes in; a trained, evaluated and tracked neural network comes out.",
@@ -53,7 +54,7 @@ def train(
 ) -> None:
     """Train, evaluate and track one network."""
     overrides = _with_file(overrides, config_file)
-    config = _load(overrides, config_dir) if resume is None else _resumed(resume, overrides, config_dir)
+    config = _load(overrides, config_dir, TRAIN) if resume is None else _resumed(resume, overrides, config_dir)
     with _quick_imports():
         from pipeline.progress import ProgressReport
         from pipeline.tracking import connect
@@ -154,7 +155,7 @@ def config(overrides: Overrides = None, config_file: ConfigFile = None, config_d
     """Print the config that the overrides compose, as YAML."""
     from pipeline.compose import to_yaml
 
-    typer.echo(to_yaml(_load(_with_file(overrides, config_file), config_dir)), nl=False)
+    typer.echo(to_yaml(_load(_with_file(overrides, config_file), config_dir, TRAIN)), nl=False)
 
 
 @app.command()
@@ -337,10 +338,10 @@ def _model_or_override(model: str | None, overrides: list[str]) -> tuple[str | N
     return (None, [model, *overrides]) if model and "=" in model else (model, overrides)
 
 
-def _load(overrides: list[str] | None, config_dir: Path | None = None) -> "Config":
+def _load(overrides: list[str] | None, config_dir: Path | None = None, root: str | None = None) -> "Config":
     from pipeline.compose import load_config
 
-    return load_config(overrides or [], config_dir)
+    return load_config(overrides or [], config_dir, root=root)
 
 
 def _resumed(run_id: str, overrides: list[str], config_dir: Path | None) -> "Config":

@@ -1,9 +1,8 @@
 """From overrides to a `Config`: Hydra composes, pydantic validates, all mistakes are reported together."""
 
-import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -58,16 +57,25 @@ def _choices(folder: Path) -> list[str]:
 
 
 @overload
-def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config: ...
+def load_config(
+    overrides: Sequence[str] = (), config_dir: Path | None = None, *, root: str | None = None
+) -> Config: ...
 @overload
 def load_config(overrides: Sequence[str], config_dir: Path | None, kind: type[C]) -> C: ...
-def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, kind: type[Config] = Config) -> Config:
+def load_config(
+    overrides: Sequence[str] = (),
+    config_dir: Path | None = None,
+    kind: type[Config] = Config,
+    *,
+    root: str | None = None,
+) -> Config:
     """Compose and validate the config that `overrides` ask for.
 
     Args:
         overrides: Hydra's grammar: `group=choice`, `a.b=value`.
         config_dir: a folder of further config groups, searched beside the shipped ones.
         kind: what the config is of: a training run, a study, or a comparison.
+        root: the file of `conf/` to start from; None: the kind's.
 
     Raises:
         ConfigError: with one line for every mistake found.
@@ -75,7 +83,7 @@ def load_config(overrides: Sequence[str] = (), config_dir: Path | None = None, k
     """
     given, mistakes = _prepare(overrides, list_groups(config_dir), kind)
     try:
-        values = _compose(given, config_dir, kind)
+        values = _compose(given, config_dir, root or kind.root)
         config = None if _is_open(values, kind) else validate(values, kind)
     except ConfigError as error:
         consequences = tuple(f"{_name(line)}{mark}" for line in mistakes for mark in ".:")
@@ -105,7 +113,7 @@ def compose_values(
     given, mistakes = _prepare(overrides, list_groups(config_dir), kind)
     if mistakes:
         raise _errors(*mistakes)
-    return _compose(given, config_dir, kind)
+    return _compose(given, config_dir, kind.root)
 
 
 def validate(values: Mapping[str, Any], kind: type[Config] = Config) -> Config:
@@ -156,15 +164,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two nested values of JSON differ, as `path was old, is new`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif json.dumps(old) != json.dumps(new):
-        yield f"{path} was {json.dumps(old)}, is {json.dumps(new)}"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -259,11 +258,11 @@ def _name(line: str) -> str:
     return re.split(r"[^\w.]", line.lstrip("'+~"), maxsplit=1)[0]
 
 
-def _compose(given: Sequence[str], config_dir: Path | None, kind: type[Config]) -> dict[str, Any]:
+def _compose(given: Sequence[str], config_dir: Path | None, root: str) -> dict[str, Any]:
     """The composed values; each set of choices is composed once, which takes ten times as long as setting values."""
     choices = tuple(text for text in given if not text.startswith("++"))
     try:
-        composed = deepcopy(_composed(choices, config_dir, kind.root))
+        composed = deepcopy(_composed(choices, config_dir, root))
         for text in given:
             if text.startswith("++"):
                 _set(composed, text)

@@ -1,8 +1,9 @@
 """What is wrong with a config's values, in a line each: the name as typed, the rule, the value."""
 
 import difflib
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -132,3 +133,12 @@ def shown(value: object) -> str:
         return str(value)
     escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value)
     return f"'{escaped}'"
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Where two nested values of JSON differ, as `path was old, is new`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif json.dumps(old) != json.dumps(new):
+        yield f"{path} was {json.dumps(old)}, is {json.dumps(new)}"

@@ -15,14 +15,13 @@ from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
 from pipeline.mistakes import AnyConfig, shown
 from pipeline.sections import Section
-from pipeline.study_config import StudyConfig
 
 WIDTH = 100
 
 
 def describe_groups(config_dir: Path | None = None) -> str:
     """A line a group: its choices, the default marked with *."""
-    shipped = [yaml.safe_load((conf_dir() / f"{kind.root}.yaml").read_text()) for kind in (Config, StudyConfig)]
+    shipped = [yaml.safe_load((conf_dir() / f"{root}.yaml").read_text()) for root in ("_base", "train", "study")]
     defaults = [entry for file in shipped for entry in file["defaults"] if isinstance(entry, dict)]
     lines = [
         "group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields",

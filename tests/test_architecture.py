@@ -312,7 +312,8 @@ def test_no_config_value_reaches_code_by_name(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["config"], ["options", "model"], ["train", "trainer.max_epochs=0", "optimizr=adam"]]
+    "arguments",
+    [["--help"], ["config", "model=mlp"], ["options", "model"], ["train", "trainer.max_epochs=0", "optimizr=adam"]],
 )
 def test_help_config_and_mistakes_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     script = (

@@ -81,6 +81,27 @@ def test_a_network_that_is_named_later_is_taken() -> None:
     assert (config.model.name, config.model.chosen) == ("mlp", None)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "model"),
+    [(["model.hidden=[8]"], "mlp"), (["model.hidden=[8]", "model.clamp_output=true"], "mlp"), (["model.n_heads=4"],
+     "ft_transformer"), (["model.dropout=0.5"], CHOICE.model)],
+)  # fmt: skip
+def test_a_network_is_chosen_that_has_the_settings_that_are_given(overrides: list[str], model: str) -> None:
+    config = load_config([*IRIS, *overrides])
+    names = " ".join(f"model.{name}" for name in sorted(text[6:].partition("=")[0] for text in overrides))
+    reason = "150 rows, 4 columns" + (f", {names} given" if model != CHOICE.model else "")
+    assert config.model.chosen == reason
+    settings = CHOICE.settings if model == CHOICE.model else ()
+    assert without_reason(config) == load_config([*settings, "data=iris", f"model={model}", *overrides])
+
+
+def test_a_training_run_has_it_where_nothing_is_said_a_study_has_not() -> None:
+    assert load_config(["data=iris"], root="train") == load_config(IRIS)
+    assert load_config(["data=iris", "model=resnet"], root="train").model.name == "resnet"
+    assert load_config(["data=iris", "experiment=linear"], root="train").model.name == "mlp"
+    assert load_config(["data=iris"]).model.name == "mlp"
+
+
 def test_an_experiment_can_ask_for_it(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("defaults: [override /model: auto]\ntrainer: {max_epochs: 7}\n")
@@ -124,7 +145,6 @@ def test_mistakes_are_told_before_the_table_is_read(
     ("overrides", "line"),
     [
         (["data=iris", "model.d_blok=8"], "model.d_blok: no such setting, did you mean 'd_block'?"),
-        (["data=iris", "model.hidden=[8]"], "model.hidden: no such setting"),
         (["data=csv", "data.path=nix.csv", "data.target=y"], "data.path: no such file, got 'nix.csv'"),
         (["data=mobile_price"], "data.path: no such file, got 'train.csv'; download train.csv from "
             "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
@@ -148,7 +168,7 @@ def test_a_run_says_what_was_chosen_and_why_and_keeps_to_it(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_csv(root / "t.csv", mixed_frame(), drop=["second", "bought", "grade"])
-    short = ["trainer.max_epochs=1", "trainer.batch_size=64", "doctor=off", "baselines=[]"]
+    short = ["trainer.max_epochs=1", "trainer.batch_size=64", "trainer.precision=32-true", "doctor=off", "baselines=[]"]
     config = load_config(["data=csv", f"data.path={path}", "data.target=amount", "model=auto", *short])
     with caplog.at_level(logging.INFO, "pipeline"):
         result = train(config)

@@ -210,7 +210,7 @@ def test_a_package_that_is_not_there_is_refused_before_anything_is_read(
     cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "find_spec", lambda name: None)
-    done = cli("train", "data=csv", "data.path=nonesuch.csv", "data.target=y", "baselines=[xgboost]")
+    done = cli("train", "model=mlp", "data=csv", "data.path=nonesuch.csv", "data.target=y", "baselines=[xgboost]")
     line = "error: baselines: xgboost is not installed; pip install 'table-pipeline[boosting]', or leave it out\n"
     assert done == Done(2, "", line)
 
@@ -253,7 +253,7 @@ def test_a_run_tracks_the_metrics_of_its_baselines_and_the_verdict(client: Mlflo
 
 
 def test_the_closing_lines_show_them_beside_the_network(cli: Callable[..., Done]) -> None:
-    done = cli("train", "data=iris", "tracking=none", "trainer.max_epochs=1")
+    done = cli("train", "model=mlp", "data=iris", "tracking=none", "trainer.max_epochs=1")
     assert "test: beside the baselines" in done.out
     rows = done.out.partition("test: beside the baselines")[2].splitlines()
     assert [row.split()[1] for row in rows if row.startswith("│")] == ["network", "dummy", "linear", "hist_gb"]
@@ -261,7 +261,7 @@ def test_the_closing_lines_show_them_beside_the_network(cli: Callable[..., Done]
 
 
 def test_without_baselines_there_is_no_word_of_them(cli: Callable[..., Done]) -> None:
-    done = cli("train", "data=iris", "tracking=none", "trainer.max_epochs=1", "baselines=[]")
+    done = cli("train", "model=mlp", "data=iris", "tracking=none", "trainer.max_epochs=1", "baselines=[]")
     assert done.code == 0
     assert "baseline" not in done.out
 

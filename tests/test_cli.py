@@ -17,8 +17,8 @@ from pipeline.tracking import connect
 from tests.conftest import Done, write_csv
 
 Cli = Callable[..., Done]
-TABLE = ["train", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
-IRIS = ["train", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
+TABLE = ["train", "model=mlp", "data=csv", "data.path=t.csv", "data.target=y", "tracking=none", "trainer.max_epochs=1"]
+IRIS = ["train", "model=mlp", "data=iris", "tracking=none", "trainer.max_epochs=1", "model.hidden=[4]"]
 
 COMMANDS = [
     "train", "study", "compare", "leaderboard", "config", "options", "ui", "predict", "serve", "register", "models",
@@ -48,11 +48,12 @@ def test_every_command_has_help(cli: Cli, command: str) -> None:
 
 
 def test_config_prints_what_train_would_do(cli: Cli) -> None:
-    done = cli("config", "data=csv", "data.path=t.csv", "data.target='Größe in m²'", "optimizer=sgd")
+    asked = ["data=csv", "data.path=t.csv", "data.target='Größe in m²'", "optimizer=sgd"]
+    write_csv(Path("t.csv"), frame().rename(columns={"y": "Größe in m²"}))
+    done = cli("config", *asked)
     assert (done.code, done.err) == (0, "")
     assert "target: Größe in m²\n" in done.out
-    expected = load_config(["data=csv", "data.path=t.csv", "data.target='Größe in m²'", "optimizer=sgd"])
-    assert validate(yaml.safe_load(done.out)) == expected
+    assert validate(yaml.safe_load(done.out)) == load_config(asked, root="train") == load_config([*asked, "model=auto"])
 
 
 def test_options_prints_groups_or_fields(cli: Cli) -> None:
@@ -85,7 +86,8 @@ def refusal(done: Done) -> str:
     """The one line of an error; notes on the data and the network may stand before it."""
     *notes, line = done.err.splitlines()
     assert (done.code, done.out) == (2, "")
-    assert all(note.startswith(("task: ", "iris: ", "diabetes: ", "t: ", "mlp: ")) for note in notes)
+    known = ("model=auto: ", "trainer.", "tabm: ", "task: ", "iris: ", "diabetes: ", "t: ", "mlp: ")
+    assert all(note.startswith(known) for note in notes)
     return line.removeprefix("error: ")
 
 
@@ -295,7 +297,7 @@ def test_ctrl_c_before_training(cli: Cli, monkeypatch: pytest.MonkeyPatch, place
 
 @pytest.mark.parametrize("place", ["pipeline.compose.load_config", "pipeline.data.prepared.load_table"])
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: object, **named: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(place, broken)

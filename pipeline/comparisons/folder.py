@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.comparisons.child import Child
-from pipeline.compose import differences
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.mistakes import differences
 
 APART = {"tracking", "serve"}  # sections that change nothing of what a child reached
 

@@ -14,9 +14,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.compose import differences
 from pipeline.errors import ConfigError, TrackingError, first_line
 from pipeline.lock import held
+from pipeline.mistakes import differences
 from pipeline.studies.plan import Direction
 from pipeline.studies.sampling import ENDED
 from pipeline.study_config import StudyConfig
