@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.data.shape import Shape
 
 AUTO = "auto"
-FOLDS = "trainer.folds=5"
+WIDE, FOLDS = "model.d_block=256", "trainer.folds=5"
 FOLDED_ROWS = 10_000
 
 
@@ -62,8 +62,8 @@ class Rule(NamedTuple):
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", (FOLDS,))),
-    Rule(lambda shape: True, Choice("tabm", ("model.d_block=256",))),
+    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", (WIDE, FOLDS))),
+    Rule(lambda shape: True, Choice("tabm", (WIDE,))),
 )
 
 

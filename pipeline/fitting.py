@@ -75,15 +75,17 @@ def build_trainer(config: Config) -> pl.Trainer:
         raise ConfigError(f"trainer: {first_line(error)}") from error
 
 
-def build_module(config: Config, data: TableDataModule, network: nn.Module, world_size: int) -> TableModule:
-    """The LightningModule that trains `network` on `data`."""
+def build_module(
+    config: Config, data: TableDataModule, network: nn.Module, world_size: int, n_at_a_time: int = 1
+) -> TableModule:
+    """The LightningModule that trains `network` on `data`, so many networks of an ensemble at the same time."""
     span = Span(
         max_epochs=config.trainer.max_epochs,
         batches_per_epoch=steps_per_epoch(data.n_learned, batch_rows(config.trainer), world_size),
         accumulate=config.trainer.accumulate_grad_batches,
         higher_is_better=higher_is_better(config.trainer.monitor),
     )
-    return TableModule(config, network, Scorer(config, data), span)
+    return TableModule(config, network, Scorer(config, data), span, n_at_a_time)
 
 
 def fit(

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from pipeline.config import Config
 from pipeline.data.datamodule import Batch, Block, batch_rows, epoch_seed
 from pipeline.errors import TrainingError
+from pipeline.networks.dropout import Dropout
 from pipeline.networks.ensemble import Ensemble
 from pipeline.optim import (
     Span,
@@ -32,9 +35,10 @@ class TableModule(pl.LightningModule):
         network: maps num (B, n_num), cat (B, n_cat) to outputs (B, K, C).
         scorer: the loss, and what outputs on the validation rows are worth.
         span: length of the training run.
+        n_at_a_time: networks that are trained in a thread each, see `networks.is_trained_apart`.
     """
 
-    def __init__(self, config: Config, network: nn.Module, scorer: Scorer, span: Span) -> None:
+    def __init__(self, config: Config, network: nn.Module, scorer: Scorer, span: Span, n_at_a_time: int = 1) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config, self.network, self.span = config, network, span
@@ -47,6 +51,8 @@ class TableModule(pl.LightningModule):
         self.losses: list[Tensor] = []  # of mini-batches, means over networks
         self._rows: list[int] = []
         self._dropouts = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
+        self.n_at_a_time = n_at_a_time
+        self._pool: ThreadPoolExecutor | None = None
 
     # ------------------------------------------------------------ optimizer and schedule
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]  # Lightning's own type has no dict[str, Any]
@@ -68,6 +74,18 @@ class TableModule(pl.LightningModule):
         return learning_rate(self._optimizer) * warmup_factor(self.n_steps, self._warmup_steps)
 
     # ------------------------------------------------------------ training
+    def on_fit_start(self) -> None:
+        """Start the threads of networks that are trained at the same time."""
+        if self.n_at_a_time > 1 and self.device.type == "cpu":
+            own = partial(torch.set_num_threads, torch.get_num_threads())
+            self._pool = ThreadPoolExecutor(self.n_at_a_time, initializer=own)
+
+    def on_fit_end(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """Outputs (B, K, C), in the weights' precision also where the layers compute in a lower one."""
         outputs: Tensor = self.network(num, cat)
@@ -80,6 +98,9 @@ class TableModule(pl.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack trace for each absent accelerator
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
+        for dropout, _ in self._dropouts:
+            if isinstance(dropout, Dropout):
+                dropout.begin()
         self.losses, self._rows = [], []
 
     def _regularize(self, progress: float) -> None:
@@ -96,17 +117,38 @@ class TableModule(pl.LightningModule):
         for step, (num, cat, y) in enumerate(parts, block.first_step):
             if self.interrupted:
                 return
-            loss = self._mean_loss(self(num, cat), y)
-            self.losses.append(loss.detach())
-            self._rows.append(len(y))
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
             members = min(window, self.span.batches_per_epoch - opened)
             weight = (block.last_weight if step == block.first_step + len(parts) - 1 else 1.0) / members
-            weight *= self.n_networks  # each has the gradients that it has alone
-            self._backward(loss if weight == 1 else loss * weight)
+            learn = self._learn if self._pool is None else self._learn_apart
+            self.losses.append(learn(num, cat, y, weight))
+            self._rows.append(len(y))
             if step == opened + members - 1:
                 self._step()
         self._require_finite(block.first_step, len(parts))
+
+    def _learn(self, num: Tensor, cat: Tensor, y: Tensor, weight: float) -> Tensor:
+        """The loss of a mini-batch, whose gradients are added to the weights'; each network has those it has alone."""
+        loss = self._mean_loss(self(num, cat), y)
+        weight *= self.n_networks
+        self._backward(loss if weight == 1 else loss * weight)
+        return loss.detach()
+
+    def _learn_apart(self, num: Tensor, cat: Tensor, y: Tensor, weight: float) -> Tensor:
+        """The same, each network's in a thread of its own: torch computes without holding the interpreter's lock."""
+        assert isinstance(self.network, Ensemble)
+        assert self._pool is not None
+
+        mixed, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")  # each thread's own
+
+        def learn(member: nn.Module, num: Tensor, cat: Tensor, y: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype, enabled=mixed):
+                loss = self.loss(member(num, cat).to(self.dtype), y)
+            (loss * weight).backward()
+            return loss.detach()
+
+        shares = self.network.shares(num, cat)
+        return torch.stack(list(self._pool.map(learn, self.network.members, *shares, y.unbind(1)))).mean()
 
     def _mean_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """The mean over M networks, whose rows differ: outputs (B, M·K, C), y (B, M) or (B, M, T)."""

@@ -17,3 +17,8 @@ def choose_threads(asked: int | str, work: int) -> int:
     if isinstance(asked, int):
         return asked
     return 1 if work < THREADED_WORK else os.cpu_count() or 1
+
+
+def at_a_time(n_networks: int, threads: int) -> int:
+    """Networks that are trained at the same time, each with so many torch threads: as many as there are cores for."""
+    return min(n_networks, max(1, (os.cpu_count() or 1) // threads))

@@ -24,10 +24,10 @@ from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fi
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
 from pipeline.module import TableModule
-from pipeline.networks import build_ensemble, build_network, count_parameters, row_work
+from pipeline.networks import build_ensemble, build_network, count_parameters, is_trained_apart, row_work
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
-from pipeline.threads import choose_threads
+from pipeline.threads import at_a_time, choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
 from pipeline.types import Result
 from pipeline.verdict import Standing, beside
@@ -150,12 +150,15 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     threads = choose_threads(config.trainer.threads, row_work(network) * batch_rows(config.trainer))
     torch.set_num_threads(threads)
     plural, n_params = "s" * (threads > 1), count_parameters(network)
-    logger.info("%s: %d parameters, %d torch thread%s", config.model.name, n_params, threads, plural)
+    together = at_a_time(len(networks), threads) if is_trained_apart(network) else 1
+    more = f", {together} networks at a time" if together > 1 else ""
+    logger.info("%s: %d parameters, %d torch thread%s%s", config.model.name, n_params, threads, plural, more)
     trainer = build_trainer(config)
     with clock.part("compute"):
         config, ranged = resolved(config, data, networks[0])
     data.config = config
-    return Built(config, data, trainer, build_module(config, data, network, trainer.world_size), threads, ranged)
+    module = build_module(config, data, network, trainer.world_size, together)
+    return Built(config, data, trainer, module, threads * together, ranged)
 
 
 def _settled(asked: Trainer, n_rows: int) -> Trainer:

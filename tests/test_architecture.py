@@ -115,10 +115,11 @@ ALONGSIDE = {
     "networks.inputs": ["networks.embeddings", "networks.numeric"],
     "networks.mlp": ["networks.activations", "networks.dropout", "networks.initializers", "networks.inputs"],
     "networks.realmlp": ["networks.activations", "networks.mlp"],
-    "networks.resnet": ["networks.inputs"],
+    "networks.resnet": ["networks.dropout", "networks.inputs"],
     "networks.tabm": ["networks.dropout", "networks.inputs"],
     "networks.ensemble": ["networks.activations", "networks.fast", "networks.mlp"],
     "networks": [
+        "networks.dropout",
         "networks.ensemble",
         "networks.ft_transformer",
         "networks.mlp",

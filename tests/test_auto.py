@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, Choice, choose, named
+from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, WIDE, Choice, choose, named
 from pipeline.comparisons import plan as comparisons
 from pipeline.compose import compose_values, load_config, overrides_of_values, validate
 from pipeline.config import Config
@@ -47,9 +47,9 @@ def test_every_choice_is_a_sound_config(choice: Choice) -> None:
     assert load_config([*choice.settings, f"model={choice.model}"]).model.name == choice.model
 
 
-def test_small_tables_get_a_network_a_fold_and_large_ones_a_wide_one() -> None:
-    assert choose(Shape(FOLDED_ROWS, 4, 0)) == Choice("tabm", (FOLDS,))
-    assert choose(Shape(FOLDED_ROWS + 1, 4, 0)) == Choice("tabm", ("model.d_block=256",))
+def test_small_tables_get_a_network_a_fold() -> None:
+    assert choose(Shape(FOLDED_ROWS, 4, 0)) == Choice("tabm", (WIDE, FOLDS))
+    assert choose(Shape(FOLDED_ROWS + 1, 4, 0)) == Choice("tabm", (WIDE,))
 
 
 @pytest.mark.parametrize("overrides", [["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"]])

@@ -1,5 +1,6 @@
 """Ensembles: networks side by side are those that they are alone."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule
 from pipeline.loop import Checkpoint
 from pipeline.module import TableModule
-from pipeline.networks import NETWORKS, build_ensemble, build_network
+from pipeline.networks import NETWORKS, build_ensemble, build_network, is_trained_apart
 from pipeline.networks.ensemble import Ensemble
 from pipeline.outputs import run_network
 from pipeline.train import train
@@ -35,10 +36,14 @@ class Kept(pl.Callback):
         self.module, self.checkpoint = pl_module, next(each for each in callbacks if isinstance(each, Checkpoint))
 
 
+def mixed_table(tmp_path: Path, target: str = "bought") -> list[str]:
+    frame = mixed_frame(120).drop(columns={"amount", "second", "bought", "grade"} - {target})
+    return ["data=csv", f"data.path={write_csv(tmp_path / 't.csv', frame)}", f"data.target={target}"]
+
+
 def mixed(tmp_path: Path, *overrides: str, model: str = "mlp", target: str = "bought") -> Config:
     """A run in double precision on a small table with numbers, one-hot and embedded categories."""
-    frame = mixed_frame(120).drop(columns={"amount", "second", "bought", "grade"} - {target})
-    asked = ["data=csv", f"data.path={write_csv(tmp_path / 't.csv', frame)}", f"data.target={target}", f"model={model}"]
+    asked = [*mixed_table(tmp_path, target), f"model={model}"]
     short = ["preprocess.max_onehot=3", "trainer.batch_size=16", "trainer.max_epochs=4", "trainer.precision=64-true"]
     return quick(*asked, *STILL[model], *short, "baselines=[]", *overrides)
 
@@ -86,6 +91,31 @@ def test_a_networks_weights_have_their_part_of_the_whole(tmp_path: Path, model: 
         own = sorted(float(p.detach().double().sum()) for p in network.parameters())
         parts = whole.parts({name: p.detach() for name, p in whole.named_parameters()}, number)
         assert sorted(float(p.double().sum()) for p in parts) == pytest.approx(own, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["tabm", "resnet"])
+def test_networks_in_threads_are_those_that_take_turns_dropout_included(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = quick(*mixed_table(tmp_path), f"model={model}", "trainer.folds=3", "trainer.precision=64-true")
+    found = {}
+    for n_cores, told in ((1, "1 torch thread\n"), (2, "1 torch thread, 2 networks at a time\n")):
+        monkeypatch.setattr("pipeline.threads.os.cpu_count", lambda n=n_cores: n)
+        with caplog.at_level(logging.INFO, "pipeline"):
+            found[n_cores] = train(config)
+        assert told in caplog.text
+        assert found[n_cores].threads == n_cores
+    for one, two in zip(found[1].history, found[2].history, strict=True):
+        assert {**two, "time/epoch": 0} == pytest.approx({**one, "time/epoch": 0}, rel=1e-9)
+
+
+def test_networks_that_share_a_generator_or_are_computed_at_once_have_no_threads() -> None:
+    for model in NETWORKS:
+        config = quick(f"model={model}", "trainer.folds=2")
+        data = TableDataModule(config)
+        data.setup()
+        network = build_ensemble([build_network(config.model, data.features) for _ in range(2)])
+        assert is_trained_apart(network) == (model in ("tabm", "resnet"))
 
 
 def test_one_network_stays_itself() -> None:

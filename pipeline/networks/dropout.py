@@ -14,13 +14,15 @@ class Dropout(nn.Dropout):
     """`nn.Dropout` with 16 random bits an element, four elements a draw, on the CPU (Srivastava et al. 2014).
 
     Torch's own draws a double an element there, which takes longer than the linear layer before it; numpy's generator,
-    seeded by torch's, draws 64 bits in a quarter of the time of torch's. Masks drawn ahead
-    are forgotten when the mode is set, as every epoch does, so that an epoch draws from its own seed alone.
+    seeded by torch's, draws 64 bits in a quarter of the time of torch's. Generator and masks drawn ahead are forgotten
+    when the mode is set, as every epoch does, so that an epoch draws from its own seed alone. A layer has a generator
+    of its own, so that networks in several threads draw what they would one after the other.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__(p)
         self._masks: list[Tensor] = []
+        self._bits: np.random.SFC64 | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """x to x with elements set to zero, the others scaled up; x itself in evaluation mode."""
@@ -32,21 +34,32 @@ class Dropout(nn.Dropout):
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; see the class for what else it does."""
-        self._masks = []
+        self._masks, self._bits = [], None
         return super().train(mode)
+
+    def begin(self) -> np.random.SFC64:
+        """The generator, seeded by torch's now where it is new."""
+        if self._bits is None:
+            self._bits = np.random.SFC64(int(torch.randint(2**62, ())))
+        return self._bits
+
+    def kept(self, n: int, dtype: torch.dtype) -> Tensor:
+        """1 for an element that stays, 0 for one that is dropped, with probability p: (n,)."""
+        dropped, bits = round(self.p * LEVELS), self.begin()
+        if not 0 < dropped < LEVELS:  # nearer to an end than the bits can tell
+            return torch.from_numpy(np.random.Generator(bits).random(n) >= self.p).to(dtype)
+        drawn = torch.from_numpy(bits.random_raw((n + 3) // 4).view(np.int16)[:n])  # -LEVELS/2 … LEVELS/2 - 1
+        return torch.ge(drawn, dropped - LEVELS // 2, out=torch.empty(n, dtype=dtype))
 
     def _draw(self, like: Tensor) -> list[Tensor]:
         """Masks for inputs like this one: 0 or 1 / (1 − p) an element."""
         n_masks = max(1, DRAWN // like.numel())
-        masks = kept(n_masks * like.numel(), self.p, like.dtype).mul_(1 / (1 - self.p))
+        masks = self.kept(n_masks * like.numel(), like.dtype).mul_(1 / (1 - self.p))
         return list(masks.view(n_masks, *like.shape))
 
 
-def kept(n: int, p: float, dtype: torch.dtype) -> Tensor:
-    """1 for an element that stays, 0 for one that is dropped, with probability p: (n,)."""
-    dropped, mask = round(p * LEVELS), torch.empty(n, dtype=dtype)
-    if not 0 < dropped < LEVELS:  # nearer to an end than the bits can tell
-        return mask.bernoulli_(1 - p)
-    seed = int(torch.randint(2**62, ()))
-    bits = torch.from_numpy(np.random.SFC64(seed).random_raw((n + 3) // 4).view(np.int16)[:n])
-    return torch.ge(bits, dropped - LEVELS // 2, out=mask)  # bits are in -LEVELS/2 … LEVELS/2 - 1
+def with_own_dropout(network: nn.Module) -> nn.Module:
+    """A package's network, its dropout layers replaced by these."""
+    for name, module in network.named_children():
+        setattr(network, name, Dropout(module.p) if type(module) is nn.Dropout else with_own_dropout(module))
+    return network

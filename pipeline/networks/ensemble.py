@@ -28,10 +28,10 @@ class Ensemble(nn.Module):
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat), or (B, M, …) where each has rows of its own, to (B, M·K, C)."""
-        pairs = zip(self.members, *self._shares(num, cat), strict=True)
+        pairs = zip(self.members, *self.shares(num, cat), strict=True)
         return torch.cat([member(*rows) for member, *rows in pairs], dim=1)
 
-    def _shares(self, *inputs: Tensor) -> Iterator[Sequence[Tensor]]:
+    def shares(self, *inputs: Tensor) -> Iterator[Sequence[Tensor]]:
         """What each member gets of the inputs."""
         return (x.unbind(1) if x.ndim == 3 else [x] * self.n_networks for x in inputs)
 
@@ -70,7 +70,7 @@ class MLPEnsemble(Ensemble):
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat), or (B, M, …) where each has rows of its own, to (B, M, C)."""
-        pairs = zip(self.members, *self._shares(num, cat), strict=True)
+        pairs = zip(self.members, *self.shares(num, cat), strict=True)
         x = torch.stack([member(*rows).T for member, *rows in pairs])  # (M, width, B)
         out: Tensor = self.layers(x).permute(2, 0, 1)
         if self.low is not None and not self.training:

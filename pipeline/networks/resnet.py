@@ -4,6 +4,7 @@ import rtdl_revisiting_models
 from torch import Tensor, nn
 
 from pipeline.model_config import ResNet as ResNetConfig
+from pipeline.networks.dropout import with_own_dropout
 from pipeline.networks.inputs import Inputs
 from pipeline.types import Features
 
@@ -14,7 +15,7 @@ class ResNet(nn.Module):
     def __init__(self, config: ResNetConfig, features: Features) -> None:
         super().__init__()
         self.inputs = Inputs(config, features)
-        self.blocks = rtdl_revisiting_models.ResNet(
+        blocks = rtdl_revisiting_models.ResNet(
             d_in=self.inputs.width,
             d_out=features.n_outputs,
             n_blocks=config.n_blocks,
@@ -23,6 +24,7 @@ class ResNet(nn.Module):
             dropout1=config.dropout,
             dropout2=config.residual_dropout,
         )
+        self.blocks = with_own_dropout(blocks)
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat) to outputs (B, 1, C)."""

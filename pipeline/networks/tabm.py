@@ -9,7 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from pipeline.model_config import Tabm
-from pipeline.networks.dropout import Dropout, kept
+from pipeline.networks.dropout import Dropout, with_own_dropout
 from pipeline.networks.inputs import Inputs
 from pipeline.types import Features
 
@@ -22,12 +22,14 @@ class _InRows(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, p: float) -> Tensor:
-        ctx.scale, ctx.dtype = 1 / (1 - p), weight.dtype
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, dropout: Dropout | None
+    ) -> Tensor:
+        ctx.scale, ctx.dtype = _scale(dropout), weight.dtype
         weight, r, s, bias = _converted(x.dtype, weight, r.unsqueeze(1), ctx.scale * s, ctx.scale * bias)
         own, s = x * r, s.unsqueeze(1)
         z = (own.flatten(0, 1) @ weight.mT).unflatten(0, own.shape[:2])
-        y = _dropped(torch.addcmul(bias.unsqueeze(1), z, s).clamp_(min=0), p)
+        y = _dropped(torch.addcmul(bias.unsqueeze(1), z, s).clamp_(min=0), dropout)
         ctx.save_for_backward(x, weight, r, s, own, z, y)
         return y
 
@@ -49,12 +51,14 @@ class _InWeights(Function):
     """As `_InRows`, with the factors multiplied into the weights of each member: fewer passes over the rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, p: float) -> Tensor:
-        ctx.scale, ctx.dtype = 1 / (1 - p), weight.dtype
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, dropout: Dropout | None
+    ) -> Tensor:
+        ctx.scale, ctx.dtype = _scale(dropout), weight.dtype
         weight, r, s, bias = _converted(x.dtype, weight, r, ctx.scale * s, ctx.scale * bias)
         factors = s.unsqueeze(2) * r.unsqueeze(1)  # (K, o, i)
         own = factors * weight
-        y = _dropped(torch.baddbmm(bias.unsqueeze(1), x, own.mT).clamp_(min=0), p)
+        y = _dropped(torch.baddbmm(bias.unsqueeze(1), x, own.mT).clamp_(min=0), dropout)
         ctx.save_for_backward(x, weight, r, s, factors, own, y)
         return y
 
@@ -76,9 +80,13 @@ def _converted(dtype: torch.dtype, *values: Tensor) -> tuple[Tensor, ...]:
     return tuple(value.to(dtype) for value in values)
 
 
-def _dropped(y: Tensor, p: float) -> Tensor:
+def _scale(dropout: Dropout | None) -> float:
+    return 1 / (1 - dropout.p) if dropout else 1.0
+
+
+def _dropped(y: Tensor, dropout: Dropout | None) -> Tensor:
     """The values, in place, without those that dropout drops; the others are not scaled."""
-    return y.mul_(kept(y.numel(), p, y.dtype).view_as(y)) if p > 0 else y
+    return y.mul_(dropout.kept(y.numel(), y.dtype).view_as(y)) if dropout and dropout.p > 0 else y
 
 
 class TabM(nn.Module):
@@ -99,8 +107,7 @@ class TabM(nn.Module):
             start_scaling_init="random-signs" if self.inputs.numbers is None else "normal",  # as the package advises
             start_scaling_init_chunks=self.inputs.widths,
         )
-        for block in self.backbone.blocks:
-            block[-1] = Dropout(config.dropout)
+        with_own_dropout(self.backbone)
         self.output = tabm.LinearEnsemble(config.d_block, features.n_outputs, k=config.n_members)
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
@@ -113,8 +120,8 @@ class TabM(nn.Module):
         block = self._block(x)
         x = x.expand(self.n_members, *x.shape)
         for linear, _, dropout in self.backbone.blocks:
-            p = dropout.p if self.training else 0.0
-            x = block.apply(x, linear.weight, linear.r, linear.s, linear.bias, p)  # type: ignore[no-untyped-call]
+            own = (linear.weight, linear.r, linear.s, linear.bias)
+            x = block.apply(x, *own, dropout if self.training else None)  # type: ignore[no-untyped-call]
         with torch.autocast("cpu", enabled=False):
             out = torch.baddbmm(self.output.bias.unsqueeze(1), x.to(self.output.bias.dtype), self.output.weight)
         return out.transpose(0, 1)
