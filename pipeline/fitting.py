@@ -76,9 +76,9 @@ def build_trainer(config: Config) -> pl.Trainer:
 
 
 def build_module(
-    config: Config, data: TableDataModule, network: nn.Module, world_size: int, n_at_a_time: int = 1
+    config: Config, data: TableDataModule, network: nn.Module, world_size: int, n_at_a_time: int = 0
 ) -> TableModule:
-    """The LightningModule that trains `network` on `data`, so many networks of an ensemble at the same time."""
+    """The LightningModule that trains `network` on `data`."""
     span = Span(
         max_epochs=config.trainer.max_epochs,
         batches_per_epoch=steps_per_epoch(data.n_learned, batch_rows(config.trainer), world_size),

@@ -35,10 +35,10 @@ class TableModule(pl.LightningModule):
         network: maps num (B, n_num), cat (B, n_cat) to outputs (B, K, C).
         scorer: the loss, and what outputs on the validation rows are worth.
         span: length of the training run.
-        n_at_a_time: networks that are trained in a thread each, see `networks.is_trained_apart`.
+        n_at_a_time: networks of an ensemble that are trained at the same time, in a thread each; 0: all are one.
     """
 
-    def __init__(self, config: Config, network: nn.Module, scorer: Scorer, span: Span, n_at_a_time: int = 1) -> None:
+    def __init__(self, config: Config, network: nn.Module, scorer: Scorer, span: Span, n_at_a_time: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config, self.network, self.span = config, network, span
@@ -76,7 +76,7 @@ class TableModule(pl.LightningModule):
     # ------------------------------------------------------------ training
     def on_fit_start(self) -> None:
         """Start the threads of networks that are trained at the same time."""
-        if self.n_at_a_time > 1 and self.device.type == "cpu":
+        if self.n_at_a_time > 1:
             own = partial(torch.set_num_threads, torch.get_num_threads())
             self._pool = ThreadPoolExecutor(self.n_at_a_time, initializer=own)
 
@@ -120,7 +120,7 @@ class TableModule(pl.LightningModule):
             opened = step - step % window  # first mini-batch of the accumulation this one belongs to
             members = min(window, self.span.batches_per_epoch - opened)
             weight = (block.last_weight if step == block.first_step + len(parts) - 1 else 1.0) / members
-            learn = self._learn if self._pool is None else self._learn_apart
+            learn = self._learn_apart if self.n_at_a_time else self._learn
             self.losses.append(learn(num, cat, y, weight))
             self._rows.append(len(y))
             if step == opened + members - 1:
@@ -135,20 +135,19 @@ class TableModule(pl.LightningModule):
         return loss.detach()
 
     def _learn_apart(self, num: Tensor, cat: Tensor, y: Tensor, weight: float) -> Tensor:
-        """The same, each network's in a thread of its own: torch computes without holding the interpreter's lock."""
+        """The same, each network by itself, in a thread: torch computes without holding the interpreter's lock."""
         assert isinstance(self.network, Ensemble)
-        assert self._pool is not None
-
         mixed, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")  # each thread's own
 
         def learn(member: nn.Module, num: Tensor, cat: Tensor, y: Tensor) -> Tensor:
             with torch.autocast("cpu", dtype, enabled=mixed):
                 loss = self.loss(member(num, cat).to(self.dtype), y)
-            (loss * weight).backward()
+            self._backward(loss * weight)
             return loss.detach()
 
-        shares = self.network.shares(num, cat)
-        return torch.stack(list(self._pool.map(learn, self.network.members, *shares, y.unbind(1)))).mean()
+        members, shares = self.network.members, self.network.shares(num, cat)
+        each = map if self._pool is None else self._pool.map
+        return torch.stack(list(each(learn, members, *shares, y.unbind(1)))).mean()
 
     def _mean_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """The mean over M networks, whose rows differ: outputs (B, M·K, C), y (B, M) or (B, M, T)."""
@@ -160,10 +159,11 @@ class TableModule(pl.LightningModule):
         return torch.stack([self.loss(own, targets) for own, targets in pairs]).mean()
 
     def _backward(self, loss: Tensor) -> None:
-        if self.trainer.world_size > 1:
-            self.manual_backward(loss)  # has DDP average the gradients
-        else:
-            loss.backward()
+        with torch.autocast(self.device.type, enabled=False):  # operations have the precision of the forward pass
+            if self.trainer.world_size > 1:
+                self.manual_backward(loss)  # has DDP average the gradients
+            else:
+                loss.backward()
 
     def _step(self) -> None:
         trainer, optimizer = self.config.trainer, self._optimizer

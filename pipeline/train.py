@@ -147,18 +147,18 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     config = config.model_copy(update={"trainer": _settled(config.trainer, data.n_learned)})
     networks = _networks(config, data)
     network = build_ensemble(networks)
-    threads = choose_threads(config.trainer.threads, row_work(network) * batch_rows(config.trainer))
+    trainer, n_params = build_trainer(config), count_parameters(network)
+    apart = is_trained_apart(network) and trainer.strategy.root_device.type == "cpu"
+    threads = choose_threads(config.trainer.threads, 0 if apart else row_work(network) * batch_rows(config.trainer))
     torch.set_num_threads(threads)
-    plural, n_params = "s" * (threads > 1), count_parameters(network)
-    together = at_a_time(len(networks), threads) if is_trained_apart(network) else 1
-    more = f", {together} networks at a time" if together > 1 else ""
+    n_at_a_time = at_a_time(len(networks), threads) if apart else 0
+    plural, more = "s" * (threads > 1), f", {n_at_a_time} networks at a time" if n_at_a_time > 1 else ""
     logger.info("%s: %d parameters, %d torch thread%s%s", config.model.name, n_params, threads, plural, more)
-    trainer = build_trainer(config)
     with clock.part("compute"):
         config, ranged = resolved(config, data, networks[0])
     data.config = config
-    module = build_module(config, data, network, trainer.world_size, together)
-    return Built(config, data, trainer, module, threads * together, ranged)
+    module = build_module(config, data, network, trainer.world_size, n_at_a_time)
+    return Built(config, data, trainer, module, threads * max(1, n_at_a_time), ranged)
 
 
 def _settled(asked: Trainer, n_rows: int) -> Trainer:

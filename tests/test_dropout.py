@@ -46,6 +46,17 @@ def test_the_seed_decides_the_masks_of_an_epoch_whatever_came_before() -> None:
     assert all(torch.equal(*pair) for pair in zip(first, epoch(), strict=True))
 
 
+def test_a_layer_that_has_begun_draws_the_same_whatever_others_draw_meanwhile() -> None:
+    def masks(*others: Dropout) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        layer = Dropout(0.5)
+        layer.begin()
+        return [[own(x) for own in (*others, layer)][-1] for _ in range(3)]
+
+    x = torch.ones(200, 100)
+    assert all(torch.equal(*pair) for pair in zip(masks(), masks(Dropout(0.5), Dropout(0.3)), strict=True))
+
+
 def test_masks_drawn_at_once_differ_from_one_another() -> None:
     torch.manual_seed(0)
     layer, x = Dropout(0.5), torch.ones(10, 10)
