@@ -14,6 +14,7 @@ from pipeline.data.datamodule import TableDataModule
 from pipeline.importance import Importance, permutation_importance
 from pipeline.losses import LossFunction
 from pipeline.metrics import bootstrap, compute_metrics
+from pipeline.networks import row_work
 from pipeline.networks.ensemble import Ensemble
 from pipeline.outputs import predict, run_held_out, run_network
 from pipeline.types import Arrays, Interval, Task
@@ -38,13 +39,15 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
 
     Prediction and metrics are the network's own; a bundle answers with the calibrated ones.
     """
+    is_mixed = data.config.trainer.precision == "bf16-mixed"
+    work = row_work(network) * (network.n_networks if type(network) is Ensemble else 1)
     y, outputs = data.targets(data.splits.test), run_network(network, data.test)
     prediction = predict(outputs, data)
     held_out = run_held_out(network, data)
     calibration = _calibrated(data, held_out)
 
     def mean_loss(arrays: Arrays) -> float:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
             return float(loss(run_network(network, arrays), torch.from_numpy(arrays.y)))
 
     return Evaluation(
@@ -52,7 +55,13 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
         prediction=prediction,
         validation=predict(held_out, data),
         metrics=bootstrap(data.table.task, y, prediction, seed=seed),
-        importance=permutation_importance(mean_loss, data.test, data.preprocessor.sources(), seed=seed),
+        importance=permutation_importance(
+            mean_loss,
+            data.test,
+            data.preprocessor.sources(),
+            seed=seed,
+            row_work=work,
+        ),
         calibration=calibration,
         alone=_alone(network, outputs, y, data),
         trust=_trust(data.table.task, y, predict(outputs, data, calibration.temperature), calibration),

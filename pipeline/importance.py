@@ -10,6 +10,8 @@ from pipeline.types import Arrays
 N_REPEATS = 5
 MAX_ROWS = 2000  # rows permuted; the spread over repeats tells whether they are enough
 MAX_PASSES = 1000  # forward passes in all: a table of a thousand columns gets one repeat each
+MAX_WORK = 200_000_000_000  # multiply-adds of all passes, a few seconds: large networks get fewer repeats, then rows
+MIN_ROWS = 256
 
 
 class Importance(NamedTuple):
@@ -26,6 +28,7 @@ def permutation_importance(
     sources: Mapping[str, tuple[list[int], list[int]]],
     *,
     seed: int,
+    row_work: int = 1,
 ) -> Importance:
     """How much the loss rises when a raw column's values are shuffled among the rows.
 
@@ -34,12 +37,14 @@ def permutation_importance(
         arrays: prepared rows, at most MAX_ROWS of which are used.
         sources: for each raw column its columns of `num` and of `cat`, shuffled together.
         seed: of the choice of rows and of the shuffles.
+        row_work: multiply-adds of the loss of a row.
     """
     generator = np.random.default_rng(seed)
-    n_rows = min(MAX_ROWS, len(arrays.y))
+    affordable = MAX_WORK // (row_work * len(sources))  # rows, over all repeats
+    n_rows = min(MAX_ROWS, len(arrays.y), max(MIN_ROWS, affordable))
     chosen = np.sort(generator.choice(len(arrays.y), n_rows, replace=False))
     arrays = Arrays(*(array[chosen] for array in arrays))
-    n_repeats = max(1, min(N_REPEATS, MAX_PASSES // len(sources)))
+    n_repeats = max(1, min(N_REPEATS, MAX_PASSES // len(sources), affordable // n_rows))
     before = loss(arrays)
     rises = np.empty((len(sources), n_repeats))
     for row, (num_columns, cat_columns) in enumerate(sources.values()):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.importance import MAX_PASSES, MAX_ROWS, N_REPEATS, Importance, permutation_importance
+from pipeline.importance import MAX_PASSES, MAX_ROWS, MAX_WORK, MIN_ROWS, N_REPEATS, Importance, permutation_importance
 from pipeline.types import Arrays
 
 SOURCES: dict[str, tuple[list[int], list[int]]] = {
@@ -71,7 +71,7 @@ def test_the_rows_given_are_left_as_they_were() -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def counted(n_rows: int, n_columns: int) -> list[int]:
+def counted(n_rows: int, n_columns: int, row_work: int = 1) -> list[int]:
     seen: list[int] = []
 
     def loss(arrays: Arrays) -> float:
@@ -80,7 +80,7 @@ def counted(n_rows: int, n_columns: int) -> list[int]:
 
     given = Arrays(np.zeros((n_rows, n_columns), np.float32), np.zeros((n_rows, 0), np.int64), np.zeros(n_rows))
     sources: dict[str, tuple[list[int], list[int]]] = {str(i): ([i], []) for i in range(n_columns)}
-    permutation_importance(loss, given, sources, seed=0)
+    permutation_importance(loss, given, sources, seed=0, row_work=row_work)
     return seen
 
 
@@ -88,3 +88,18 @@ def test_time_is_bounded_in_rows_and_in_passes() -> None:
     assert counted(MAX_ROWS + 1, 2) == [MAX_ROWS] * (1 + 2 * N_REPEATS)
     assert counted(10, MAX_PASSES + 1) == [10] * (1 + MAX_PASSES + 1)
     assert counted(1, 1) == [1] * (1 + N_REPEATS)
+
+
+@pytest.mark.parametrize(
+    ("passes", "n_rows", "n_repeats"),
+    [
+        (N_REPEATS, MAX_ROWS, N_REPEATS),
+        (3, MAX_ROWS, 3),
+        (1, MAX_ROWS, 1),
+        (0.5, MAX_ROWS // 2, 1),
+        (0.01, MIN_ROWS, 1),
+    ],
+)
+def test_large_networks_get_fewer_repeats_then_fewer_rows(passes: float, n_rows: int, n_repeats: int) -> None:
+    row_work = int(MAX_WORK / (passes * MAX_ROWS * 2))
+    assert counted(MAX_ROWS, 2, row_work) == [n_rows] * (1 + 2 * n_repeats)
