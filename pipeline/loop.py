@@ -127,6 +127,10 @@ class Checkpoint(pl.callbacks.Checkpoint):
         """The last epoch from which weights were kept; 0: none."""
         return max(self.best_epochs, default=0)
 
+    def soonest_end(self, max_epochs: int) -> int:
+        """The epoch after which training is over if no network gets any better."""
+        return max_epochs if self._patience is None else min(max_epochs, self.best_epoch + self._patience)
+
     def _keep_best(self, module: TableModule, epoch: int) -> None:
         """Keep the weights of the networks that are better than ever and have not stopped."""
         values = module.monitored

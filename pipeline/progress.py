@@ -13,13 +13,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.loop import History
+from pipeline.loop import Checkpoint, History
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
 
 
 class ProgressReport(pl.Callback):
-    """Shows epoch, training loss, the monitored metric and the time left."""
+    """Shows epoch, training loss, the monitored metric and the time left, to the soonest end and to the last epoch."""
 
     def __init__(self, console: Console, *, monitor: str) -> None:
         self._console, self._monitor = console, monitor
@@ -44,7 +44,8 @@ class ProgressReport(pl.Callback):
         names = dict.fromkeys(["train/loss", "val/loss", self._monitor])
         numbers = "  ".join(f"{name} {rows[-1][name]:.4g}" for name in names if name in rows[-1])
         if self._bar is not None:
-            self._bar.update(self._task, completed=trainer.current_epoch + 1, description=numbers)
+            end = self._soonest_end(trainer)
+            self._bar.update(self._task, total=end, completed=trainer.current_epoch + 1, description=numbers)
         elif time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
             self._console.print(
@@ -58,9 +59,15 @@ class ProgressReport(pl.Callback):
         self._stop()
 
     def _left(self, trainer: pl.Trainer) -> str:
-        done = trainer.current_epoch + 1 - self._first_epoch
-        seconds = (time.monotonic() - self._start) / done * ((trainer.max_epochs or 0) - trainer.current_epoch - 1)
-        return f"about {seconds:.0f} s left if every epoch runs"
+        epoch, most = trainer.current_epoch + 1, trainer.max_epochs or 0
+        seconds = (time.monotonic() - self._start) / (epoch - self._first_epoch)
+        times = [f"{seconds * (end - epoch):.0f}" for end in (self._soonest_end(trainer), most)]
+        return f"about {' to '.join(dict.fromkeys(times))} s left"
+
+    def _soonest_end(self, trainer: pl.Trainer) -> int:
+        """The epoch after which training is over if nothing gets better."""
+        keeper = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoint))  # type: ignore[attr-defined]
+        return max(trainer.current_epoch + 1, keeper.soonest_end(trainer.max_epochs or 0))
 
     def _stop(self) -> None:
         if self._bar is not None:

@@ -2,7 +2,9 @@
 
 import io
 import re
+from itertools import count
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -25,9 +27,21 @@ def test_without_a_terminal_a_line_tells_epoch_loss_metric_and_time_left(monkeyp
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     lines = said("trainer.monitor=val/accuracy", terminal=False).splitlines()
     assert len(lines) == 4
-    numbers = r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+  about \d+ s left if every epoch runs"
+    numbers = r"train/loss [\d.]+  val/loss [\d.]+  val/accuracy [\d.]+  about \d+ s left"
     for epoch, line in enumerate(lines, 1):
         assert re.fullmatch(f"epoch {epoch}/4  {numbers}", line)
+
+
+def test_the_time_left_is_told_to_the_soonest_end_and_to_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress.time, "monotonic", count(step=10).__next__)
+    never_better = ["optimizer=sgd", "optimizer.lr=1e-30", "trainer.patience=3", "trainer.max_epochs=50"]
+    found = [
+        re.search(r"about (\d+) to (\d+) s left", line) for line in said(*never_better, terminal=False).splitlines()
+    ]
+    soonest, last = (np.array([int(match[number]) for match in found if match]) for number in (1, 2))
+    assert (soonest < last).all()
+    assert soonest.tolist().index(0) == len(soonest) - 1 == 3  # three epochs after the first
 
 
 def test_without_a_terminal_lines_come_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ IMPORTS = "import torch, pytorch_lightning, mlflow, sklearn"
 
 def cases(folder: Path, *, quick: bool) -> list[Case]:
     """One case, a process a contestant; the database is there after the first run."""
-    training = ["train", "data=breast_cancer", f"tracking.root={folder / 'mlruns'}"]
+    training = ["train", "model=mlp", "data=breast_cancer", f"tracking.root={folder / 'mlruns'}"]
     pipeline = partial(_process, folder, "-m", "pipeline")
     contestants = {
         "help": partial(pipeline, "--help"),

@@ -13,7 +13,7 @@ ALLOWED_SHARE, ALLOWED_SECONDS = 0.05, 0.3  # more than the run without, whichev
 def cases(folder: Path, *, quick: bool) -> list[Case]:
     """In one process that has everything loaded, and in processes of their own."""
     root = f"tracking.root={folder / 'mlruns'}"
-    work = ["data=digits", f"trainer.max_epochs={2 if quick else 30}", "trainer.patience=null", root]
+    work = ["model=mlp", "data=digits", f"trainer.max_epochs={2 if quick else 30}", "trainer.patience=null", root]
     lines = [ratio("mlflow", "none"), Line("s: mlflow − none", _added)]
     target = Line("s: mlflow − none, of those allowed", _added_over_allowed, 1)
     return [

@@ -42,7 +42,7 @@ def script(folder: Path, *command: str) -> Sample:
 
 def _ours(folder: Path, csv: Path, n_epochs: int) -> Sample:
     """Like the textbook's, a run whose tracking database is not there yet."""
-    asked = ["data=mobile_price", f"data.path={csv}", "model.hidden=[128,128]", "trainer.batch_size=64"]
+    asked = ["model=mlp", "data=mobile_price", f"data.path={csv}", "model.hidden=[128,128]", "trainer.batch_size=64"]
     asked += [f"trainer.max_epochs={n_epochs}", "trainer.patience=null", "trainer.threads=1"]
     asked += ["scheduler=step", "scheduler.step_size=50", "scheduler.gamma=0.5"]
     with tempfile.TemporaryDirectory(dir=folder) as root:
