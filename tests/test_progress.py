@@ -34,7 +34,7 @@ def test_without_a_terminal_a_line_tells_epoch_loss_metric_and_time_left(monkeyp
 
 def test_the_time_left_is_told_to_the_soonest_end_and_to_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-    monkeypatch.setattr(progress.time, "monotonic", count(step=10).__next__)
+    monkeypatch.setattr("pipeline.progress.time.monotonic", count(step=10).__next__)
     never_better = ["optimizer=sgd", "optimizer.lr=1e-30", "trainer.patience=3", "trainer.max_epochs=50"]
     found = [
         re.search(r"about (\d+) to (\d+) s left", line) for line in said(*never_better, terminal=False).splitlines()
