@@ -22,6 +22,7 @@ from pipeline.train import train
 from tests.conftest import Done, mixed_frame, quick, write_csv
 
 LONG = (
+    "model=mlp",
     "data=digits",
     "trainer.max_epochs=40",
     "trainer.patience=null",
