@@ -45,6 +45,8 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config import choices_of
+from pipeline.errors import ConfigError
+from pipeline.mistakes import hint
 
 if TYPE_CHECKING:
     from pipeline.data.shape import Shape
@@ -87,6 +89,7 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         values: the config's; all but the model's are sound.
 
     Raises:
+        ConfigError: no network has the model's settings.
         DataError: the table cannot be read.
     """
     from pipeline.data.shape import shape_of
@@ -101,9 +104,15 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 
 
 def _having(given: AbstractSet[str], chosen: str) -> str | None:
-    """The first network that has the settings that are given, where the chosen one has not."""
+    """The first network that has the settings that are given, where the chosen one has not; ConfigError: none has."""
     fields = {name: kind.model_fields.keys() for name, kind in choices_of("model").items()}
-    return None if given <= fields[chosen] else next((name for name in fields if given <= fields[name]), None)
+    known = dict.fromkeys(name for names in fields.values() for name in names if name not in ("name", "chosen"))
+    if unknown := sorted(given - known.keys()):
+        raise ConfigError(*(f"model.{name}: no such setting{hint(name, known)}" for name in unknown))
+    fitting = [name for name in fields if given <= fields[name]]
+    if not fitting:
+        raise ConfigError(f"model: no network has both {' and '.join(sorted(given))}; leave one out")
+    return None if chosen in fitting else fitting[0]
 
 
 def _allows_folds(values: Mapping[str, Any]) -> bool:

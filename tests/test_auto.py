@@ -145,6 +145,10 @@ def test_mistakes_are_told_before_the_table_is_read(
     ("overrides", "line"),
     [
         (["data=iris", "model.d_blok=8"], "model.d_blok: no such setting, did you mean 'd_block'?"),
+        (["data=iris", "model.hiden=[8]"], "model.hiden: no such setting, did you mean 'hidden'?"),
+        (["data=iris", "model.hidden=[8]", "model.d_block=8"],
+            "model: no network has both d_block and hidden; leave one out"),
+        (["data=iris", "model.hidden=[0]"], "model.hidden.0: must be greater than or equal to 1, got 0"),
         (["data=csv", "data.path=nix.csv", "data.target=y"], "data.path: no such file, got 'nix.csv'"),
         (["data=mobile_price"], "data.path: no such file, got 'train.csv'; download train.csv from "
             "https://www.kaggle.com/datasets/iabhishekofficial/mobile-price-classification "
