@@ -18,16 +18,15 @@ class _InRows(Function):
     """A block of the package's backbone on rows (K, B, i), a member's together: linear, ReLU, dropout; gives (K, B, o).
 
     A member's factors r and s are multiplied into its rows, before and after the layer, as the package does, in fewer
-    passes over them; what dropout scales by goes into s. All is computed in the rows' precision.
+    passes over them. What dropout does not drop it leaves as it is: what it scales by is in s and the bias already.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, dropout: Dropout | None
     ) -> Tensor:
-        ctx.scale, ctx.dtype = _scale(dropout), weight.dtype
-        weight, r, s, bias = _converted(x.dtype, weight, r.unsqueeze(1), ctx.scale * s, ctx.scale * bias)
-        own, s = x * r, s.unsqueeze(1)
+        r, s = r.unsqueeze(1), s.unsqueeze(1)
+        own = x * r
         z = (own.flatten(0, 1) @ weight.mT).unflatten(0, own.shape[:2])
         y = _dropped(torch.addcmul(bias.unsqueeze(1), z, s).clamp_(min=0), dropout)
         ctx.save_for_backward(x, weight, r, s, own, z, y)
@@ -38,13 +37,13 @@ class _InRows(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, r, s, own, z, y = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, y, 0)
-        grad_s, grad_bias = (values.sum(1).mul_(ctx.scale) for values in (grad * z, grad))
+        grad_s, grad_bias = (grad * z).sum(1), grad.sum(1)
         flat = grad.mul_(s).flatten(0, 1)
         grad_weight = flat.mT @ own.flatten(0, 1)
         grad_own = (flat @ weight).view_as(own)
         grad_r = (grad_own * x).sum(1)
         grad_x = grad_own.mul_(r) if ctx.needs_input_grad[0] else None
-        return grad_x, *_converted(ctx.dtype, grad_weight, grad_r, grad_s, grad_bias), None
+        return grad_x, grad_weight, grad_r, grad_s, grad_bias, None
 
 
 class _InWeights(Function):
@@ -54,8 +53,6 @@ class _InWeights(Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, r: Tensor, s: Tensor, bias: Tensor, dropout: Dropout | None
     ) -> Tensor:
-        ctx.scale, ctx.dtype = _scale(dropout), weight.dtype
-        weight, r, s, bias = _converted(x.dtype, weight, r, ctx.scale * s, ctx.scale * bias)
         factors = s.unsqueeze(2) * r.unsqueeze(1)  # (K, o, i)
         own = factors * weight
         y = _dropped(torch.baddbmm(bias.unsqueeze(1), x, own.mT).clamp_(min=0), dropout)
@@ -71,17 +68,8 @@ class _InWeights(Function):
         grad_factors = grad_own * weight
         grad_x = torch.bmm(grad, own) if ctx.needs_input_grad[0] else None
         grad_r = torch.bmm(s.unsqueeze(1), grad_factors).squeeze(1)
-        grad_s = torch.bmm(grad_factors, r.unsqueeze(2)).squeeze(2).mul_(ctx.scale)
-        grad_weight, grad_bias = grad_own.mul_(factors).sum(0), grad.sum(1).mul_(ctx.scale)
-        return grad_x, *_converted(ctx.dtype, grad_weight, grad_r, grad_s, grad_bias), None
-
-
-def _converted(dtype: torch.dtype, *values: Tensor) -> tuple[Tensor, ...]:
-    return tuple(value.to(dtype) for value in values)
-
-
-def _scale(dropout: Dropout | None) -> float:
-    return 1 / (1 - dropout.p) if dropout else 1.0
+        grad_s = torch.bmm(grad_factors, r.unsqueeze(2)).squeeze(2)
+        return grad_x, grad_own.mul_(factors).sum(0), grad_r, grad_s, grad.sum(1), None
 
 
 def _dropped(y: Tensor, dropout: Dropout | None) -> Tensor:
@@ -120,7 +108,9 @@ class TabM(nn.Module):
         block = self._block(x)
         x = x.expand(self.n_members, *x.shape)
         for linear, _, dropout in self.backbone.blocks:
-            own = (linear.weight, linear.r, linear.s, linear.bias)
+            scale = 1 / (1 - dropout.p) if self.training else 1.0
+            given = (linear.weight, linear.r, scale * linear.s, scale * linear.bias)
+            own = (value.to(x.dtype) for value in given)
             x = block.apply(x, *own, dropout if self.training else None)  # type: ignore[no-untyped-call]
         with torch.autocast("cpu", enabled=False):
             out = torch.baddbmm(self.output.bias.unsqueeze(1), x.to(self.output.bias.dtype), self.output.weight)
