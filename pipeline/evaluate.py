@@ -40,7 +40,6 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
     Prediction and metrics are the network's own; a bundle answers with the calibrated ones.
     """
     is_mixed = data.config.trainer.precision == "bf16-mixed"
-    work = row_work(network) * (network.n_networks if type(network) is Ensemble else 1)
     y, outputs = data.targets(data.splits.test), run_network(network, data.test)
     prediction = predict(outputs, data)
     held_out = run_held_out(network, data)
@@ -60,7 +59,7 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
             data.test,
             data.preprocessor.sources(),
             seed=seed,
-            row_work=work,
+            row_work=row_work(network),
         ),
         calibration=calibration,
         alone=_alone(network, outputs, y, data),

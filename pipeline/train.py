@@ -23,8 +23,10 @@ from pipeline.evaluate import Evaluation, evaluate
 from pipeline.fitting import Fit, build_module, build_trainer, check_monitor, fit, precision_for
 from pipeline.losses import check_loss
 from pipeline.lr_range import RangeTest, resolved
+from pipeline.memory import keep_freed_memory
 from pipeline.module import TableModule
 from pipeline.networks import build_ensemble, build_network, count_parameters, is_trained_apart, row_work
+from pipeline.networks.ensemble import Ensemble
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.threads import at_a_time, choose_threads
@@ -149,8 +151,10 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     network = build_ensemble(networks)
     trainer, n_params = build_trainer(config), count_parameters(network)
     apart = is_trained_apart(network) and trainer.strategy.root_device.type == "cpu"
-    threads = choose_threads(config.trainer.threads, 0 if apart else row_work(network) * batch_rows(config.trainer))
+    at_once = networks[0] if type(network) is Ensemble else network
+    threads = choose_threads(config.trainer.threads, 0 if apart else row_work(at_once) * batch_rows(config.trainer))
     torch.set_num_threads(threads)
+    keep_freed_memory()
     n_at_a_time = at_a_time(len(networks), threads) if apart else 0
     plural, more = "s" * (threads > 1), f", {n_at_a_time} networks at a time" if n_at_a_time > 1 else ""
     logger.info("%s: %d parameters, %d torch thread%s%s", config.model.name, n_params, threads, plural, more)

@@ -19,8 +19,8 @@ SOURCES = {
 
 # A module imports modules of lower rank only; the exceptions are ALONGSIDE.
 RANKS = {
-    0: ["errors", "types", "clock", "database", "console", "lock", "threads", "doctor.finding", "pages.document",
-        "pages.past"],
+    0: ["errors", "types", "clock", "database", "console", "lock", "memory", "threads", "doctor.finding",
+        "pages.document", "pages.past"],
     1: ["sections", "model_config", "config", "study_config", "comparison_config", "leaderboard_config",
         "writer", "canvas", "bundle", "graph", "rows", "streams", "tested", "groups", "store", "pages.chart"],
     2: ["mistakes", "report", "distributions", "space", "scoring",

@@ -53,9 +53,9 @@ def is_trained_apart(network: nn.Module) -> bool:
 
 
 def row_work(network: nn.Module) -> int:
-    """About the multiply-adds of a row at a time: a weight each, one a member where TabM's members share it."""
-    if type(network) is Ensemble:  # whose networks take turns
-        return max(row_work(member) for member in network.members)
+    """About the multiply-adds of a row: a weight each, one a member where TabM's members share it."""
+    if type(network) is Ensemble:
+        return sum(row_work(member) for member in network.members)
     n_members = max((module.n_members for module in network.modules() if isinstance(module, TabM)), default=1)
     return count_parameters(network) * n_members
 

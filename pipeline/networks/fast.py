@@ -67,6 +67,7 @@ class _Mixed(Function):
 
 def mixed(x: Tensor, activation: nn.Module, share: Tensor) -> Tensor:
     """x + share·(f(x) − x), of x (B, d) and share (d,), or (M, d, B) and (M, d, 1) of M networks."""
+    x = x.to(share.dtype)  # of a layer that computes in a lower precision
     rule = RULES.get(type(activation))
     is_usual = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
     if rule and is_usual and not torch.onnx.is_in_onnx_export():

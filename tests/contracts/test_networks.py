@@ -14,7 +14,6 @@ from pipeline.model_config import Activation, Init, Model
 from pipeline.networks import NETWORKS, build_ensemble, build_network, count_parameters, row_work
 from pipeline.networks.activations import ACTIVATIONS
 from pipeline.networks.initializers import INITIALIZERS
-from pipeline.networks.mlp import MLP
 from pipeline.types import Features
 from tests.conftest import small
 
@@ -117,8 +116,7 @@ def test_the_section_says_what_shape_the_network_has(model: Model) -> None:
 def test_a_weight_works_once_a_row_and_once_a_member_where_members_share_it(model: Model, features: Features) -> None:
     networks = [build_network(model, features) for _ in range(2)]
     work = count_parameters(networks[0]) * getattr(model, "n_members", 1)
-    at_a_time = 2 if isinstance(networks[0], MLP) else 1  # what is not stacked takes turns
-    assert [row_work(networks[0]), row_work(build_ensemble(networks))] == [work, at_a_time * work]
+    assert [row_work(networks[0]), row_work(build_ensemble(networks))] == [work, 2 * work]
 
 
 def test_gradient_reaches_every_parameter(model: Model, features: Features) -> None:

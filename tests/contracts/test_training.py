@@ -100,6 +100,15 @@ def test_other_tasks_train_in_every_precision(task: Task, precision: str) -> Non
     assert all(trained(f"data={DATA[task]}", f"trainer.precision={precision}")[1].values())
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("name", GROUPS["model"])
+def test_every_network_trains_in_every_precision(name: str, task: Task, seeds: int, precision: str) -> None:
+    asked = (f"data={DATA[task]}", f"model={name}", f"trainer.seeds={seeds}", f"trainer.precision={precision}")
+    assert all(trained(*asked)[1].values())
+
+
 def test_from_zero_weights_only_the_output_bias_moves() -> None:
     """No unit differs from another, none says anything: why weights start at random."""
     _, moved = trained("model.init=zeros", "model.batch_norm=false")
