@@ -50,7 +50,7 @@ class TableModule(pl.LightningModule):
         self.monitored: list[float] = []  # the last epoch's value of each network
         self.losses: list[Tensor] = []  # of mini-batches, means over networks
         self._rows: list[int] = []
-        self._dropouts = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
+        self._dropouts = [(layer, layer.p) for layer in network.modules() if isinstance(layer, Dropout)]
         self.n_at_a_time = n_at_a_time
         self._pool: ThreadPoolExecutor | None = None
 
@@ -99,8 +99,7 @@ class TableModule(pl.LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
         for dropout, _ in self._dropouts:
-            if isinstance(dropout, Dropout):
-                dropout.begin()
+            dropout.begin()
         self.losses, self._rows = [], []
 
     def _regularize(self, progress: float) -> None:

@@ -26,7 +26,6 @@ from pipeline.lr_range import RangeTest, resolved
 from pipeline.memory import keep_freed_memory
 from pipeline.module import TableModule
 from pipeline.networks import build_ensemble, build_network, count_parameters, is_trained_apart, row_work
-from pipeline.networks.ensemble import Ensemble
 from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.threads import at_a_time, choose_threads
@@ -151,8 +150,7 @@ def _build(config: Config, clock: Clock, prepared: Prepared | None = None) -> Bu
     network = build_ensemble(networks)
     trainer, n_params = build_trainer(config), count_parameters(network)
     apart = is_trained_apart(network) and trainer.strategy.root_device.type == "cpu"
-    at_once = networks[0] if type(network) is Ensemble else network
-    threads = choose_threads(config.trainer.threads, 0 if apart else row_work(at_once) * batch_rows(config.trainer))
+    threads = choose_threads(config.trainer.threads, 0 if apart else row_work(network) * batch_rows(config.trainer))
     torch.set_num_threads(threads)
     keep_freed_memory()
     n_at_a_time = at_a_time(len(networks), threads) if apart else 0

@@ -65,10 +65,11 @@ def overfitting(evidence: Evidence) -> Iterator[Finding]:
     """Much better on rows it was trained on than on others."""
     if evidence.outcome is None or not evidence.history:
         return
-    gap, rise, ratio = evidence.outcome.gap, evidence.rise, evidence.val_losses[-1] / evidence.losses[-1]
+    kept = int(evidence.val_losses.argmin())  # near the epoch whose weights the model has
+    gap, rise, ratio = evidence.outcome.gap, evidence.rise, evidence.val_losses[kept] / evidence.losses[kept]
     if rise > OVERFIT and (ratio > BY_HEART or (evidence.config.trainer.patience is None and rise > 2 * OVERFIT)):
         what = "the validation loss has risen while the training loss fell"
-        measured = f"it ends {rise:.0%} above its lowest, at {ratio:.3g} times the training loss"
+        measured = f"it ends {rise:.0%} above its lowest, where it is {ratio:.3g} times the training loss"
         threshold = f"{OVERFIT:.0%} or more, and {BY_HEART:g} times"
     elif gap.low > GAP:
         word = "R²" if evidence.task == "regression" else "accuracy"

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.model_config import Model
-from pipeline.networks.dropout import Dropout
 from pipeline.networks.ensemble import Ensemble, MLPEnsemble
 from pipeline.networks.ft_transformer import FTTransformer
 from pipeline.networks.mlp import MLP
@@ -47,9 +46,8 @@ def build_ensemble(networks: Sequence[nn.Module]) -> nn.Module:
 
 
 def is_trained_apart(network: nn.Module) -> bool:
-    """Whether networks can be trained in a thread each: they are not computed at once, nor draw from one generator."""
-    dropouts = (layer for layer in network.modules() if isinstance(layer, nn.Dropout) and layer.p > 0)
-    return type(network) is Ensemble and all(isinstance(layer, Dropout) for layer in dropouts)
+    """Whether it is several networks that are not computed at once, and so are trained in a thread each."""
+    return type(network) is Ensemble
 
 
 def row_work(network: nn.Module) -> int:

@@ -1,13 +1,17 @@
 """FT-Transformer (the package `rtdl_revisiting_models`)."""
 
+import math
 from collections.abc import Iterator
+from typing import cast
 
 import rtdl_revisiting_models
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.groups import Group
 from pipeline.model_config import FtTransformer
+from pipeline.networks.dropout import Dropout, with_own_dropout
 from pipeline.types import Features
 
 
@@ -17,14 +21,15 @@ class Attention(nn.Module):
     def __init__(self, given: rtdl_revisiting_models.MultiheadAttention, n_heads: int, dropout: float) -> None:
         super().__init__()
         self.query, self.key, self.value, self.out = given.W_q, given.W_k, given.W_v, given.W_out
-        self.n_heads, self.dropout = n_heads, nn.Dropout(dropout)  # a module: schedules of dropout find it
+        self.n_heads, self.dropout = n_heads, Dropout(dropout)
 
     def forward(self, x_q: Tensor, x_kv: Tensor) -> Tensor:
         """Queries from x_q (B, Q, d), keys and values from x_kv (B, T, d), to (B, Q, d)."""
         q, k, v = (self._heads(layer(x)) for layer, x in ((self.query, x_q), (self.key, x_kv), (self.value, x_kv)))
-        x = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=self.dropout.p if self.training else 0.0
-        )  # (B, H, Q, d/H)
+        if self.training and self.dropout.p > 0:  # what torch would do too, but with the layer's own random numbers
+            x = self.dropout(torch.softmax(q @ k.mT / math.sqrt(q.shape[3]), dim=3)) @ v  # (B, H, Q, d/H)
+        else:
+            x = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.out(x.transpose(1, 2).flatten(2))
         return out
 
@@ -40,7 +45,7 @@ class FTTransformer(nn.Module):
     def __init__(self, config: FtTransformer, features: Features) -> None:
         super().__init__()
         self.has_num, self.has_cat = features.n_num > 0, bool(features.cardinalities)
-        self.transformer = rtdl_revisiting_models.FTTransformer(
+        transformer = rtdl_revisiting_models.FTTransformer(
             n_cont_features=features.n_num,
             cat_cardinalities=list(features.cardinalities),
             d_out=features.n_outputs,
@@ -53,8 +58,9 @@ class FTTransformer(nn.Module):
             ffn_dropout=config.dropout,
             residual_dropout=config.residual_dropout,
         )
-        for block in self.transformer.backbone.blocks:
+        for block in transformer.backbone.blocks:
             block["attention"] = Attention(block["attention"], config.n_heads, config.attention_dropout)
+        self.transformer = cast(rtdl_revisiting_models.FTTransformer, with_own_dropout(transformer))
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat) to outputs (B, 1, C)."""
