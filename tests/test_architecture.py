@@ -114,12 +114,12 @@ ALONGSIDE = {
     "data.shape": ["data.columns", "data.files", "data.sources"],
     "networks.inputs": ["networks.embeddings", "networks.numeric"],
     "networks.mlp": ["networks.activations", "networks.dropout", "networks.initializers", "networks.inputs"],
+    "networks.ft_transformer": ["networks.dropout"],
     "networks.realmlp": ["networks.activations", "networks.mlp"],
     "networks.resnet": ["networks.dropout", "networks.inputs"],
     "networks.tabm": ["networks.dropout", "networks.inputs"],
     "networks.ensemble": ["networks.activations", "networks.fast", "networks.mlp"],
     "networks": [
-        "networks.dropout",
         "networks.ensemble",
         "networks.ft_transformer",
         "networks.mlp",

@@ -67,15 +67,21 @@ class MLPEnsemble(Ensemble):
         for name in ("low", "high"):  # of the target, the same for all
             self.register_buffer(name, getattr(networks[0], name), persistent=False)
         self._groups = _named_groups(networks[0])
+        self._embeds = any(True for _ in networks[0].inputs.parameters())
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
         """num (B, n_num) and cat (B, n_cat), or (B, M, …) where each has rows of its own, to (B, M, C)."""
-        pairs = zip(self.members, *self.shares(num, cat), strict=True)
-        x = torch.stack([member(*rows).T for member, *rows in pairs])  # (M, width, B)
-        out: Tensor = self.layers(x).permute(2, 0, 1)
+        out: Tensor = self.layers(self._inputs(num, cat)).permute(2, 0, 1)
         if self.low is not None and not self.training:
             out = torch.minimum(torch.maximum(out, cast(Tensor, self.low)), cast(Tensor, self.high))
         return out
+
+    def _inputs(self, num: Tensor, cat: Tensor) -> Tensor:
+        """What the first layers take: (M, width, B)."""
+        if not self._embeds:
+            return num.permute(1, 2, 0) if num.ndim == 3 else num.T.expand(self.n_networks, -1, -1)
+        pairs = zip(self.members, *self.shares(num, cat), strict=True)
+        return torch.stack([member(*rows).T for member, *rows in pairs])
 
     def parameter_groups(self) -> Iterator[Group]:
         """The groups of a member, each weight with those of the others."""
