@@ -18,6 +18,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_limits
 
 from pipeline import baselines
 from pipeline.baselines import BOOSTING, check_installed, fit_baselines, frame_of
@@ -290,3 +292,18 @@ def test_scaling_does_not_change_the_linear_model(tmp_path: Path) -> None:
         for name in ("none", "standard")
     )
     np.testing.assert_allclose(none.test, standard.test, rtol=1e-3)
+
+
+def test_a_baseline_is_fitted_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Counting(DummyClassifier):  # type: ignore[misc]  # scikit-learn has no types
+        def fit(self, x: object, y: object) -> "Counting":
+            seen.append(_openmp_effective_n_threads())
+            super().fit(x, y)
+            return self
+
+    monkeypatch.setitem(baselines.BASELINES, "dummy", lambda _: Counting(strategy="prior"))
+    with threadpool_limits(2):
+        fit_baselines(["dummy"], shop(tmp_path, "bought", f"tracking.root={tmp_path}"), seed=0)
+    assert seen == [1]
