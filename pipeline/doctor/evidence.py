@@ -104,12 +104,17 @@ class Evidence:
             return False
         before = losses[-1 - self.quarter]
         is_much = before - losses[-1] > max(FALLING * before, 0.01 * self.constant_loss)
-        return bool(self.val_losses.argmin() >= 0.9 * n - 1 and is_much)
+        return bool(self.best >= 0.9 * n - 1 and is_much)
 
     @property
     def quarter(self) -> int:
         """Epochs in a quarter of the run."""
         return max(1, len(self.losses) // 4)
+
+    @property
+    def best(self) -> int:
+        """The epoch, from 0, with the lowest validation loss: about the one whose weights the model has."""
+        return int(self.val_losses.argmin())
 
     @property
     def rise(self) -> float:

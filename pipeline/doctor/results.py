@@ -34,7 +34,7 @@ def undertrained(evidence: Evidence) -> Iterator[Finding]:
 
 def plateau(evidence: Evidence) -> Iterator[Finding]:
     """Epochs that brought nothing."""
-    n, best = len(evidence.history), int(evidence.val_losses.argmin()) + 1 if evidence.history else 0
+    n, best = len(evidence.history), evidence.best + 1 if evidence.history else 0
     if evidence.config.trainer.patience is not None or n < 20 or best > n / 3 or evidence.rise > OVERFIT:
         return
     yield Finding(
@@ -65,8 +65,8 @@ def overfitting(evidence: Evidence) -> Iterator[Finding]:
     """Much better on rows it was trained on than on others."""
     if evidence.outcome is None or not evidence.history:
         return
-    kept = int(evidence.val_losses.argmin())  # near the epoch whose weights the model has
-    gap, rise, ratio = evidence.outcome.gap, evidence.rise, evidence.val_losses[kept] / evidence.losses[kept]
+    gap, rise = evidence.outcome.gap, evidence.rise
+    ratio = evidence.val_losses[evidence.best] / evidence.losses[evidence.best]
     if rise > OVERFIT and (ratio > BY_HEART or (evidence.config.trainer.patience is None and rise > 2 * OVERFIT)):
         what = "the validation loss has risen while the training loss fell"
         measured = f"it ends {rise:.0%} above its lowest, where it is {ratio:.3g} times the training loss"
