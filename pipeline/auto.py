@@ -116,5 +116,6 @@ def _having(given: AbstractSet[str], chosen: str) -> str | None:
 
 
 def _allows_folds(values: Mapping[str, Any]) -> bool:
-    """Whether networks of several folds can be trained: in one process, on rows that are not split by time."""
-    return values["data"]["time"] is None and values["trainer"]["devices"] == 1
+    """Whether networks of several folds can be trained, in one process on rows not split by time, and no others are."""
+    trainer = values["trainer"]
+    return values["data"]["time"] is None and trainer["devices"] == trainer["seeds"] == 1

@@ -49,6 +49,15 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a short run or study and is tested apart."""
+    monkeypatch.setattr("pipeline.report.run_figures", lambda *_, **__: {})
+    monkeypatch.setattr("pipeline.report.importance", lambda *_, **__: None)
+    monkeypatch.setattr("pipeline.canvas.to_png", lambda _: b"")
+    monkeypatch.setattr("pipeline.studies.study.study_figures", lambda *_: (b"", {"history": b""}))
+
+
+@pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """`cli("train", "data=iris")` runs the command in this process."""
 
@@ -78,8 +87,8 @@ def small(model: str) -> list[str]:
 
 
 def quick(*overrides: str) -> Config:
-    """A config for a short, untracked run on iris, with a small network; `overrides` win."""
-    short = ["data=iris", "tracking=none", "trainer.max_epochs=2"]
+    """A config for a short, untracked run on iris, with a small network and no baselines; `overrides` win."""
+    short = ["data=iris", "tracking=none", "trainer.max_epochs=2", "baselines=[]"]
     chosen = next((text.removeprefix("model=") for text in overrides if text.startswith("model=")), "mlp")
     others = [text for text in overrides if not text.startswith("model=")]
     return load_config([*short, *small(chosen), *others])

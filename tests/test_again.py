@@ -11,6 +11,8 @@ from pipeline.doctor.finding import Finding
 from pipeline.train import train
 from tests.conftest import Done, quick
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SICK = ("tracking=mlflow", "model.init=zeros", "model.dropout=0", "model.batch_norm=false", "trainer.max_epochs=8")
 
 

@@ -20,6 +20,8 @@ from pipeline.tracking import config_file, connect
 from pipeline.train import train
 from tests.conftest import Done, mixed_frame, write_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 IRIS = ["data=iris", "model=auto"]  # 150 rows
 CHOICE = choose(Shape(150, 4, 0))
 
@@ -52,8 +54,10 @@ def test_small_tables_get_a_network_a_fold() -> None:
     assert choose(Shape(FOLDED_ROWS + 1, 4, 0)) == Choice("tabm", (WIDE,))
 
 
-@pytest.mark.parametrize("overrides", [["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"]])
-def test_where_folds_are_refused_none_are_chosen(overrides: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "overrides", [["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"], ["trainer.seeds=2"]]
+)
+def test_where_folds_are_refused_or_seeds_are_asked_for_none_are_chosen(overrides: list[str], tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": range(40), "y": range(40)})
     table = ["data=csv", f"data.path={write_csv(tmp_path / 't.csv', frame)}", "data.target=y", "model=auto"]
     assert load_config(table).trainer.folds == 5

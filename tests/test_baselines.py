@@ -31,6 +31,8 @@ from pipeline.train import train, try_out
 from pipeline.types import Arrays
 from tests.conftest import Done, mixed_frame, quick, write_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 TARGETS = {"bought", "grade", "amount", "second"}
 
 
@@ -173,6 +175,7 @@ def test_other_prepared_columns_are_other_baselines(tmp_path: Path) -> None:
     assert shop(tmp_path, "bought", "seed=5", "model.hidden=[3]").key in keys
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_read_without_scikit_learn() -> None:
     script = (
         "import sys\n"
@@ -240,7 +243,7 @@ def client(root: Path) -> MlflowClient:
 
 
 def test_a_run_tracks_the_metrics_of_its_baselines_and_the_verdict(client: MlflowClient) -> None:
-    result = train(quick("tracking=mlflow", "data=diabetes"))
+    result = train(quick("tracking=mlflow", "data=diabetes", "baselines=[dummy,linear,hist_gb]"))
     run = client.get_run(result.run_id)
     names = {f"{part}/{name}" for part in ("val", "test") for name in ("rmse", "mae", "r2", "median_absolute_error")}
     for baseline in ("dummy", "linear", "hist_gb"):

@@ -466,6 +466,7 @@ def python(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=path)
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_no_table_and_loads_no_scikit_learn() -> None:
     script = (
         "import sys\n"
@@ -478,6 +479,7 @@ def test_a_second_run_reads_no_table_and_loads_no_scikit_learn() -> None:
     assert said == ["True True\n", "False False\n"]
 
 
+@pytest.mark.slow
 def test_processes_at_once_end_with_one_whole_entry() -> None:
     write_csv(Path("table.csv"), mixed_frame(3000), drop=["amount", "second", "bought"])
     script = (

@@ -87,6 +87,7 @@ def test_one_seed_is_said_to_tell_nothing(pool: Pool) -> None:
     assert outcome.lines[1] == "one seed cannot tell a difference from noise; write seeds=5"
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_table_and_sentences(root: Path, cli: Callable[..., Done]) -> None:
     done = cli("compare", *SHORT, "vary.optimizer=[sgd,adam]")
     assert done.code == 0, done.err

@@ -85,6 +85,7 @@ def test_nesterov_is_a_preset_of_momentum() -> None:
     assert preset == plain.model_copy(update={"nesterov": True})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", list_groups()["search"])
 def test_every_end_of_a_shipped_search_space_is_a_config(choice: str) -> None:
     plan = make_plan([f"search={choice}", f"model={choice if choice in choices_of('model') else 'mlp'}"])

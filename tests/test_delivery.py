@@ -23,13 +23,15 @@ from pipeline.train import train, try_out
 from pipeline.types import Result
 from tests.conftest import mixed_frame, quick, write_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 TARGETS = ("bought", "grade", "amount", "second")
 
 
 def shop(tmp_path: Path, target: str, *overrides: str) -> Config:
     path = write_csv(tmp_path / "shop.csv", mixed_frame(300), drop=sorted(set(TARGETS) - set(target.split(","))))
     short = ["data=csv", f"data.path={path}", f"data.target=[{target}]" if "," in target else f"data.target={target}"]
-    return load_config([*short, "trainer.max_epochs=2", "model.hidden=[8]", *overrides])
+    return load_config([*short, "trainer.max_epochs=2", "model.hidden=[8]", "baselines=[]", *overrides])
 
 
 def bundle_dir(root: Path, run_id: str) -> Path:

@@ -125,7 +125,7 @@ def test_one_network_stays_itself() -> None:
 
 
 # ---------------------------------------------------------------- training
-@pytest.mark.parametrize("target", ["bought", "amount"])
+@pytest.mark.parametrize("target", ["bought", pytest.param("amount", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("model", "settings"),
     [

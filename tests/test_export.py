@@ -139,9 +139,12 @@ def assert_same(bundle: Bundle, network: nn.Module, preprocessor: Preprocessor, 
 
 # ---------------------------------------------------------------- every choice
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("preprocess", PREPROCESSES)
+@pytest.mark.parametrize(
+    "preprocess",
+    ["standard", *(pytest.param(name, marks=pytest.mark.slow) for name in PREPROCESSES if name != "standard")],
+)
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize("max_onehot", [0, 9])
+@pytest.mark.parametrize("max_onehot", [0, pytest.param(9, marks=pytest.mark.slow)])
 def test_every_network_and_preprocessing_exports_to_the_same_predictions(
     network: str, preprocess: str, kind: str, max_onehot: int
 ) -> None:

@@ -28,7 +28,10 @@ def test_there_are_commands_to_try() -> None:
     assert len(COMMANDS) >= 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(text, marks=[] if re.search("iris|wine", text) else pytest.mark.slow) for text in COMMANDS],
+)
 def test_commands_run(command: str, cli: Callable[..., Done], root: Path, tmp_path: Path) -> None:
     frame = mixed_frame().rename(columns={"amount": "price"})
     frame.to_csv(tmp_path / "table.csv", index=False)
@@ -42,7 +45,7 @@ def test_commands_run(command: str, cli: Callable[..., Done], root: Path, tmp_pa
 def test_commands_on_a_model_run(
     cli: Callable[..., Done], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cli("train", "trainer.max_epochs=1").code == 0
+    assert cli("train", "model=mlp", "trainer.max_epochs=1").code == 0
     load_breast_cancer(as_frame=True).data.head(20).to_csv(tmp_path / "rows.csv", index=False)
     monkeypatch.setattr("pipeline.serving.run.uvicorn.Server.serve", stopped_at_once)
     told = [cli(*shlex.split(command)[1:]) for command in ON_A_MODEL]

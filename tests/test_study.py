@@ -18,6 +18,8 @@ from pipeline.studies.workers import Pool
 from pipeline.tracking import connect
 from tests.conftest import Done
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SHORT = ["data=iris", "search=mlp", "trainer.max_epochs=6", "study.refit_seeds=0", "study.workers=1"]
 LR = "search.space={{optimizer.lr:{{type:float,low:{low},high:{high},log:true}}}}"
 
@@ -101,6 +103,7 @@ def test_the_default_settings_are_trial_0_and_known_good_ones_come_next() -> Non
 
 
 # ---------------------------------------------------------------- the same again, and on
+@pytest.mark.slow
 def test_one_seed_and_one_worker_give_the_same_trials_twice() -> None:
     search("study.n_trials=14", "study.name=a")
     search("study.n_trials=14", "study.name=b")
@@ -108,6 +111,7 @@ def test_one_seed_and_one_worker_give_the_same_trials_twice() -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_to_more_trials_as_one_that_was_never_stopped(client: MlflowClient) -> None:
     search("study.n_trials=13", "study.name=whole")
     search("study.n_trials=5", "study.name=parts")
@@ -185,7 +189,9 @@ def test_too_many_failures_in_a_row_end_the_study_with_the_cause() -> None:
 
 
 # ---------------------------------------------------------------- other ways to search
-@pytest.mark.parametrize("sampler", ["random", "cma_es", "nsga2", "qmc", "gp"])
+@pytest.mark.parametrize(
+    "sampler", ["random", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cma_es", "nsga2", "qmc", "gp"))]
+)
 def test_a_sampler_searches(sampler: str) -> None:
     search(f"study.sampler={sampler}", "study.n_trials=4", "trainer.max_epochs=2")
     assert [trial.state.is_finished() for trial in trials(f"study.sampler={sampler}")] == [True] * 4
@@ -194,8 +200,14 @@ def test_a_sampler_searches(sampler: str) -> None:
 @pytest.mark.parametrize(
     "pruner",
     [
-        "hyperband", "successive_halving", "percentile study.pruner_options={percentile:50,n_startup_trials:1}",
-        "patient study.pruner_options={patience:1}", "threshold study.pruner_options={upper:0.001}", "none",
+        *(
+            pytest.param(text, marks=pytest.mark.slow)
+            for text in (
+                "hyperband", "successive_halving", "percentile study.pruner_options={percentile:50,n_startup_trials:1}",
+                "patient study.pruner_options={patience:1}",
+            )
+        ),
+        "threshold study.pruner_options={upper:0.001}", "none",
     ],
 )  # fmt: skip
 def test_a_pruner_prunes_or_not(pruner: str) -> None:

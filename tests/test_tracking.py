@@ -23,6 +23,8 @@ from pipeline.tracking import MlflowTracker, connect, pending_dir, start_run, sy
 from pipeline.train import train
 from tests.conftest import Done
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def short(*overrides: str) -> Config:
     """A config for a short tracked run on iris."""

@@ -21,6 +21,8 @@ from pipeline.tracking import connect, run_config
 from pipeline.train import train
 from tests.conftest import Done, mixed_frame, quick, write_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 LONG = (
     "model=mlp",
     "data=digits",
@@ -28,6 +30,7 @@ LONG = (
     "trainer.patience=null",
     "trainer.checkpoint_seconds=0",
     "scheduler=cosine",
+    "baselines=[]",
 )
 
 
@@ -164,12 +167,18 @@ def test_the_precision_by_the_machine_is_told_and_recorded(
 @pytest.mark.parametrize(
     ("cut", "model"),
     [
-        *((cut, "model.hidden=[16]") for cut in (1, 2, 7, 12)),
-        (8, "model=realmlp model.hidden=[16]"),
-        (3, "model=tabm model.n_members=4 model.d_block=16"),
-        (5, "model.hidden=[16] trainer.seeds=3"),
+        (7, "model.hidden=[16]"),
         (5, "model.hidden=[16] trainer.folds=3 trainer.patience=2"),
-        (2, "model=resnet model.d_block=8 trainer.folds=2"),
+        *(
+            pytest.param(cut, model, marks=pytest.mark.slow)
+            for cut, model in (
+                *((cut, "model.hidden=[16]") for cut in (1, 2, 12)),
+                (8, "model=realmlp model.hidden=[16]"),
+                (3, "model=tabm model.n_members=4 model.d_block=16"),
+                (5, "model.hidden=[16] trainer.seeds=3"),
+                (2, "model=resnet model.d_block=8 trainer.folds=2"),
+            )
+        ),
     ],
 )
 def test_a_run_cut_off_in_any_epoch_ends_with_the_numbers_of_an_uncut_one(cut: int, model: str, root: Path) -> None:

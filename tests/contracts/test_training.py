@@ -19,6 +19,8 @@ from pipeline.train import train
 from pipeline.types import Result, Task
 from tests.conftest import mixed_frame, quick, write_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 DATA: dict[Task, str] = {"binary": "breast_cancer", "multiclass": "iris", "regression": "diabetes"}
 GROUPS = list_groups()
 
@@ -36,14 +38,6 @@ class Moves(pl.Callback):
     def _weights(self, module: pl.LightningModule) -> dict[str, Tensor]:
         assert isinstance(module, TableModule)
         return {name: weight.detach().clone() for name, weight in module.network.named_parameters()}
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of so short a run and is tested apart."""
-    monkeypatch.setattr("pipeline.report.run_figures", lambda *_, **__: {})
-    monkeypatch.setattr("pipeline.report.importance", lambda *_, **__: None)
-    monkeypatch.setattr("pipeline.canvas.to_png", lambda _: b"")
 
 
 def trained(*overrides: str) -> tuple[Result, dict[str, bool]]:
@@ -95,9 +89,9 @@ def test_weighted_and_smoothed_classes_train(task: Task) -> None:
     assert all(trained(f"data={DATA[task]}", *settings)[1].values())
 
 
-@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
-@pytest.mark.parametrize("seeds", [1, 2])
-@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("precision", [pytest.param("64-true", marks=pytest.mark.slow), "bf16-mixed"])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("task", [pytest.param("binary", marks=pytest.mark.slow), "regression"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_trains_in_every_precision(name: str, task: Task, seeds: int, precision: str) -> None:
     asked = (f"data={DATA[task]}", f"model={name}", f"trainer.seeds={seeds}", f"trainer.precision={precision}")
