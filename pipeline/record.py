@@ -20,6 +20,7 @@ from pipeline.lr_range import RangeTest
 from pipeline.metrics import metrics_of, shown
 from pipeline.optim import rate_of
 from pipeline.sending import Dataset
+from pipeline.tested import TESTED
 from pipeline.tracking import Tracker, config_file
 from pipeline.types import Result, Table
 
@@ -103,7 +104,7 @@ def record_end(
     for name, figure in figures.items():
         tracker.file(f"figures/{name}.png", to_png(figure))
     parquet = predictions_parquet(evaluation, data.splits.test, classes=table.classes, targets=targets)
-    tracker.file("predictions/test.parquet", parquet)
+    tracker.file(TESTED, parquet)
     for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
         tracker.metrics({f"test/{name}{end}": getattr(interval, field) for name, interval in result.test.items()})
     tracker.metrics({f"test/{name}": value for name, value in result.trust.items()})

@@ -11,7 +11,7 @@ from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
 from pipeline.metrics import LOSS_METRIC, paired_bootstrap, shown
 from pipeline.store import has_store
-from pipeline.tested import read_tested
+from pipeline.tested import TESTED, read_tested
 from pipeline.tracking import connect
 from pipeline.types import Interval
 
@@ -103,7 +103,7 @@ def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]
     if champion.tags.get("test_digest") != run.data.tags["test_digest"]:
         return CHALLENGER, f"{told} stays champion, it was tested on other rows, so the two cannot be compared"
     try:
-        gain = _gain(client, champion.run_id, run.info.run_id, task, metric)
+        gain = _gain(client, client.get_run(champion.run_id), run, task, metric)
     except Exception as error:  # whatever is missing of an old run
         return CHALLENGER, f"{told} stays champion, its test predictions cannot be read ({first_line(error)})"
     low, high = sorted(abs(end) for end in (gain.low, gain.high))
@@ -116,17 +116,21 @@ def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]
     return CHALLENGER, f"{told} stays champion, {says}: {'within the noise of the test rows' if noise else 'worse'}"
 
 
-def _gain(client: "MlflowClient", champion: str, challenger: str, task: Any, metric: str) -> Interval:
+def _gain(client: "MlflowClient", champion: "Run", challenger: "Run", task: Any, metric: str) -> Interval:
     """How much lower the challenger's metric is, paired over the test rows."""
-    files = (Path(_download(client, run_id, "predictions/test.parquet")) for run_id in (champion, challenger))
+    files = (_local(client, run, TESTED) for run in (champion, challenger))
     (y, first), (same, second) = (read_tested(file, task) for file in files)
     if not np.array_equal(y, same):
         raise ValueError("the rows differ")
     return -paired_bootstrap(task, metric, y, [first], [second], seed=0)
 
 
-def _download(client: "MlflowClient", run_id: str, path: str) -> str:
-    return str(client.download_artifacts(run_id, path))
+def _local(client: "MlflowClient", run: "Run", path: str) -> Path:
+    """Where a run's artifact is; of a store that is not on this machine, a copy."""
+    from mlflow.artifacts import download_artifacts
+
+    uri = f"{run.info.artifact_uri}/{path}"  # asked by the run's id, MLflow would copy it from this machine, too
+    return Path(download_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri))
 
 
 # ---------------------------------------------------------------- what there is
@@ -171,7 +175,7 @@ def bundle_folder(root: str, model: str | None) -> Path:
     client = _connect(root)
     run_id = _default(client, root) if model is None else _named(client, root, model)
     try:
-        return Path(_download(client, run_id, f"{FOLDER}/{BUNDLE}"))
+        return _local(client, client.get_run(run_id), f"{FOLDER}/{BUNDLE}")
     except Exception as error:
         raise BundleError(f"run '{run_id}': has no model ({first_line(error)})") from error
 

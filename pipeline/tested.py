@@ -7,6 +7,8 @@ import numpy as np
 
 from pipeline.types import Task
 
+TESTED = "predictions/test.parquet"  # among a run's artifacts
+
 
 def read_tested(file: Path | IO[bytes], task: Task) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted values of the N test rows, as metrics take them.

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,12 @@ class Done(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files_where_pytest_removes_them(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What outlives a test, as the models that several share, does not pile up on the machine."""
+    tempfile.tempdir = str(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.doctor.finding import FINDINGS, Finding, to_json
 from pipeline.pages.document import Html
-from pipeline.pages.outcome import TESTED, figure_parts, outcome_parts
+from pipeline.pages.outcome import figure_parts, outcome_parts
 from pipeline.pages.past import CONFIG, PastRun
+from pipeline.tested import TESTED
 from tests.past import SCRIPT, past, png, shop_predictions
 
 NOTE = (

@@ -33,7 +33,7 @@ def test_the_recipe_comes_with_the_model_and_each_part_can_be_overridden() -> No
     chosen = (config.preprocess.scaling, config.loss.name, config.scheduler.name, config.optimizer.name)
     assert chosen == ("robust", "auto", "coslog", "adamw")
     assert (config.optimizer.lr, config.optimizer.weight_decay) == (0.04, 0.02)
-    assert (config.trainer.max_epochs, config.trainer.regularization_schedule) == (256, "flat_cos")
+    assert (config.trainer.max_epochs, config.trainer.regularization_schedule) == (128, "flat_cos")
     other = load_config(["optimizer=sgd", "model=realmlp", "scheduler=none", "trainer.max_epochs=9"])
     assert (other.optimizer.name, other.scheduler.name, other.trainer.max_epochs) == ("sgd", "none", 9)
 

@@ -13,7 +13,7 @@ from pipeline.registry import bundle_folder, register
 from pipeline.tracking import connect
 from pipeline.train import train
 from tests.conftest import Done
-from tests.models import trained
+from tests.models import bundle_folder_of, trained
 
 
 def run(root: Path, *overrides: str) -> tuple[str, str]:
@@ -81,6 +81,11 @@ def test_a_model_that_failed_the_gate_is_not_registered() -> None:
     finally:
         client.set_tag(run_id, "parity", "passed")
     assert str(error.value) == f"run '{run_id}': its model must not be used: row 3: it answers 0, the network 1"
+
+
+def test_a_model_that_lies_on_this_machine_is_used_where_it_is() -> None:
+    root, run_id = trained()
+    assert bundle_folder(str(root), run_id) == bundle_folder_of(root, run_id)
 
 
 def test_a_folder_is_its_own_model_and_so_is_mlflows_around_it(tmp_path: Path) -> None:

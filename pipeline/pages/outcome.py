@@ -13,10 +13,9 @@ from pipeline.metrics import Metric, compute_metrics, metrics_of, shown
 from pipeline.pages.chart import line_chart
 from pipeline.pages.document import Html, Part, callout, card, cell, filled, joined, note, picture, table, tag
 from pipeline.pages.past import CONFIG, HEADLINES, MEMBER, PastRun
-from pipeline.tested import read_tested
+from pipeline.tested import TESTED, read_tested
 from pipeline.types import Task
 
-TESTED = "predictions/test.parquet"
 MOST_CARDS = 5
 CONSTANT = {
     "regression": "the mean of the test rows",
