@@ -8,7 +8,8 @@ from pipeline.errors import TrackingError
 
 def tracking_uri(root: str) -> str:
     """Where runs are tracked: the server in MLFLOW_TRACKING_URI, else the database under `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
+    file = str(Path(root).resolve() / "mlflow.db").replace("%", "%25").replace("?", "%3F")  # URIs give them a meaning
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{file}"
 
 
 def is_remote(root: str) -> bool:

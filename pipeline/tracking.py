@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,7 +139,9 @@ class MlflowTracker(Tracker):
 
 def root_override(root: str) -> str:
     """What a command needs to find `root`, with a space before it; nothing for the default."""
-    return "" if root == "mlruns" else f" tracking.root={root}"
+    if root == "mlruns":
+        return ""
+    return f" tracking.root={root}" if re.fullmatch(r"[\w./-]+", root) else f" \"tracking.root='{root}'\""
 
 
 def pending_dir(root: str) -> Path:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from pipeline.errors import TrackingError
 from pipeline.store import has_store, is_remote, require_store, tracking_uri
@@ -12,6 +13,11 @@ def test_runs_are_tracked_in_a_database_under_the_root(tmp_path: Path, monkeypat
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert tracking_uri(str(tmp_path)) == f"sqlite:///{tmp_path}/mlflow.db"
     assert not is_remote(str(tmp_path))
+
+
+def test_signs_that_say_something_in_a_uri_are_part_of_the_roots_name(tmp_path: Path) -> None:
+    root = tmp_path / "50% of it?"
+    assert make_url(tracking_uri(str(root))).database == str(root / "mlflow.db")
 
 
 def test_the_server_of_the_environment_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from mlflow.entities import Run
 from pipeline.compose import load_config
 from pipeline.config import Config
 from pipeline.errors import TrackingError
-from pipeline.tracking import MlflowTracker, connect, pending_dir, start_run, sync
+from pipeline.tracking import MlflowTracker, connect, pending_dir, root_override, start_run, sync
 from pipeline.train import train
 from tests.conftest import Done
 
@@ -288,6 +289,11 @@ def test_a_server_that_does_not_answer_at_the_start_is_one_clear_line(monkeypatc
     message = str(failed.value)
     assert message.startswith("MLFLOW_TRACKING_URI: the tracking store http://127.0.0.1:9 cannot be used: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("root", ["mlruns", "/data/runs-2", "my runs", "50% of it?"])
+def test_the_root_that_a_command_is_told_with_passes_the_shell_and_the_config(root: str) -> None:
+    assert load_config(["data=iris", *shlex.split(root_override(root))]).tracking.root == root
 
 
 def test_a_tracker_repeats_nothing_a_resumed_run_has_already(root: Path) -> None:
