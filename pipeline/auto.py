@@ -26,19 +26,26 @@ five networks, a fold each, the loss on the first split, one seed:
     hpc           4331         0.470     0.467     0.426      0.421
     spam7         4601         0.314     0.315     0.311      0.304
 
-Folds cost five to ten times the time of one network, here half a minute to six minutes on one core. That grows with
-the rows, hence the limit; where it is best was not measured. All networks are twice as wide as the recipe's: on the
-10,012 rows of deliveries one of them reaches 1.907 instead of 1.946, in two to three times the time (CatBoost 1.859).
-Five folds in bf16 on another split, in 1.3 to 1.8 times the time:
+Folds cost five to ten times the time of one network, here half a minute to six minutes on one core. Networks twice as
+wide as the recipe's are better, on the 10,012 rows of deliveries 1.907 instead of 1.946 in two to three times the time;
+five folds in bf16 on another split, in 1.3 to 1.8 times the time:
 
     table         rows    128 wide    256 wide   CatBoost
     concrete      1030        4.18        3.96       3.98
     saratoga      1728       54400       54700      55000
     hpc           4331       0.376       0.382      0.405
 
+For more rows folds are worth more than width, 390 s each on two cores, hence the limits; beyond the second one nothing
+was measured:
+
+    table         rows   one, 256 wide   five folds, 128 wide   CatBoost
+    deliveries   10012           1.907                  1.850      1.859
+    magic        19020           0.264                  0.259      0.259
+
 What came of it on 21 classifications that nothing was chosen on, KEEL's, of 160 to 20,000 rows and 2 to 26 classes
-(one split, one seed): 14 % less log loss than CatBoost in the geometric mean, on 12 tables; accuracy is higher on 10,
-the same on 6. Of more than 10 classes, log loss, and where it loses most of at least 1,000 rows:
+(one split, one seed, one network beyond 10,000 rows): 14 % less log loss than CatBoost in the geometric mean, on 12
+tables; accuracy is higher on 10, the same on 6. Of more than 10 classes, log loss, and where it loses most of at
+least 1,000 rows:
 
     table            rows   classes      auto   CatBoost
     vowel             990        11     0.129      0.147
@@ -64,7 +71,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 WIDE, FOLDS = "model.d_block=256", "trainer.folds=5"
-FOLDED_ROWS = 10_000
+WIDE_FOLDED_ROWS, FOLDED_ROWS = 10_000, 25_000
 
 
 class Choice(NamedTuple):
@@ -82,14 +89,15 @@ class Rule(NamedTuple):
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", (WIDE, FOLDS))),
-    Rule(lambda shape: True, Choice("tabm", (WIDE,))),
+    Rule(lambda shape: shape.n_rows <= WIDE_FOLDED_ROWS, Choice("tabm", (WIDE, FOLDS))),
+    Rule(lambda shape: shape.n_rows <= FOLDED_ROWS, Choice("tabm", (FOLDS,))),
+    Rule(lambda shape: True, Choice("tabm", (WIDE,))),  # also where folds are not to be
 )
 
 
-def choose(shape: "Shape") -> Choice:
-    """The choice of the first rule that applies; the last one applies to every table."""
-    return next(rule.choice for rule in RULES if rule.applies(shape))
+def choose(shape: "Shape", *, allows_folds: bool = True) -> Choice:
+    """The choice of the first rule that applies; the last one, of one network, applies to every table."""
+    return next(rule.choice for rule in RULES if rule.applies(shape)) if allows_folds else RULES[-1].choice
 
 
 def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
@@ -106,12 +114,11 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     from pipeline.data.shape import shape_of
 
     shape, given = shape_of(values["data"]), values["model"].keys() - {"name"}
-    choice = choose(shape)
+    choice = choose(shape, allows_folds=_allows_folds(values))
     reason = str(shape)
     if other := _having(given, choice.model):
         choice, reason = Choice(other), f"{reason}, model.{' model.'.join(sorted(given))} given"
-    settings = [setting for setting in choice.settings if setting != FOLDS or _allows_folds(values)]
-    return [*settings, *overrides, f"model={choice.model}", f"model.chosen='{reason}'"]
+    return [*choice.settings, *overrides, f"model={choice.model}", f"model.chosen='{reason}'"]
 
 
 def _having(given: AbstractSet[str], chosen: str) -> str | None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, WIDE, Choice, choose, named
+from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, WIDE, WIDE_FOLDED_ROWS, Choice, choose, named
 from pipeline.comparisons import plan as comparisons
 from pipeline.compose import compose_values, load_config, overrides_of_values, validate
 from pipeline.config import Config
@@ -50,8 +50,14 @@ def test_every_choice_is_a_sound_config(choice: Choice) -> None:
 
 
 def test_small_tables_get_a_network_a_fold() -> None:
-    assert choose(Shape(FOLDED_ROWS, 4, 0)) == Choice("tabm", (WIDE, FOLDS))
-    assert choose(Shape(FOLDED_ROWS + 1, 4, 0)) == Choice("tabm", (WIDE,))
+    for n_rows, settings in (
+        (WIDE_FOLDED_ROWS, (WIDE, FOLDS)),
+        (WIDE_FOLDED_ROWS + 1, (FOLDS,)),
+        (FOLDED_ROWS, (FOLDS,)),
+        (FOLDED_ROWS + 1, (WIDE,)),
+    ):
+        assert choose(Shape(n_rows, 4, 0)) == Choice("tabm", settings)
+        assert choose(Shape(n_rows, 4, 0), allows_folds=False) == Choice("tabm", (WIDE,))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_a_printed_config_is_the_same_config() -> None:
 
 
 def test_the_network_is_named_last_and_its_settings_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.auto.choose", lambda _: Choice("tabm", ("trainer.patience=9",)))
+    monkeypatch.setattr("pipeline.auto.choose", lambda *_, **__: Choice("tabm", ("trainer.patience=9",)))
     chosen = ["trainer.patience=9", *IRIS, "model=tabm", "model.chosen='150 rows, 4 columns'"]
     assert named(IRIS, compose_values(IRIS)) == chosen
 
