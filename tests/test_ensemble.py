@@ -129,7 +129,7 @@ def test_one_network_stays_itself() -> None:
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        *((model, "") for model in NETWORKS),
+        *(pytest.param(model, "", marks=[] if model == "mlp" else [pytest.mark.slow]) for model in NETWORKS),
         ("mlp", "loss=cross_entropy loss.class_weight=balanced"),
         ("mlp", "trainer.gradient_clip_val=0.01 optimizer=sgd optimizer.lr=1"),
         ("resnet", "trainer.gradient_clip_val=0.01 optimizer=sgd optimizer.lr=1"),

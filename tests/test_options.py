@@ -25,7 +25,10 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("group", SECTIONS)
+@pytest.mark.parametrize(
+    "group",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in ("data", "scheduler") else []) for name in SECTIONS],
+)
 def test_every_field_of_every_choice_appears_with_meaning_range_and_default(group: str) -> None:
     entries = dict(zip(list_groups()[group], described(group).split("\n\n"), strict=True))
     for choice, entry in entries.items():

@@ -21,7 +21,9 @@ def test_what_can_be_asked_for_is_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in BOOSTING else []) for name in INSTALLED]
+)
 def test_a_baseline_answers_with_one_seed_the_same_and_learns(name: str, target: str, tmp_path: Path) -> None:
     drop = {"bought", "grade", "amount", "second"} - {*target.strip("[]").split(",")}
     path = write_csv(tmp_path / "shop.csv", mixed_frame(400), drop=sorted(drop))
