@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import Mlflow, Tracking
 from pipeline.database import make_database
 from pipeline.errors import PipelineError, TrackingError, first_line
+from pipeline.mistakes import shown
 from pipeline.sending import Dataset, Status, WholeRun, send
 from pipeline.store import is_remote, require_store, tracking_uri
 from pipeline.writer import Writer
@@ -141,7 +143,8 @@ def root_override(root: str) -> str:
     """What a command needs to find `root`, with a space before it; nothing for the default."""
     if root == "mlruns":
         return ""
-    return f" tracking.root={root}" if re.fullmatch(r"[\w./-]+", root) else f" \"tracking.root='{root}'\""
+    is_plain = re.fullmatch(r"[\w./-]+", root)
+    return f" tracking.root={root}" if is_plain else f" {shlex.quote(f'tracking.root={shown(root)}')}"
 
 
 def pending_dir(root: str) -> Path:

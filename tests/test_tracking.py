@@ -291,7 +291,7 @@ def test_a_server_that_does_not_answer_at_the_start_is_one_clear_line(monkeypatc
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("root", ["mlruns", "/data/runs-2", "my runs", "50% of it?"])
+@pytest.mark.parametrize("root", ["mlruns", "/data/runs-2", "my runs", "50% of it?", "it's", '"$HOME"', "a\\"])
 def test_the_root_that_a_command_is_told_with_passes_the_shell_and_the_config(root: str) -> None:
     assert load_config(["data=iris", *shlex.split(root_override(root))]).tracking.root == root
 
