@@ -4,8 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.config import Config, Monitor
+from pipeline.config import Config
 from pipeline.sections import Name, Number, Section, Whole
+from pipeline.trainer_config import Monitor
 
 Curve = Literal[Monitor, "train/loss", "train/lr"]
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clock import Clock
-from pipeline.config import Trainer
 from pipeline.data.datamodule import Batch
 from pipeline.module import TableModule
 from pipeline.networks.ensemble import Ensemble
+from pipeline.trainer_config import Trainer
 
 Row = dict[str, float]
 
@@ -144,7 +144,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
         for number in better:
             self.best_epochs[number], self.best_values[number] = epoch, values[number]
         if better:
-            self._take(module.network, better)
+            self._take(module.kept, better)
 
     def _take(self, network: nn.Module, numbers: Sequence[int]) -> None:
         weights = {name: tensor.detach() for name, tensor in network.state_dict().items()}

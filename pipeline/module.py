@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from pipeline.averaging import Average
 from pipeline.config import Config
 from pipeline.data.datamodule import Batch, Block, batch_rows, epoch_seed
 from pipeline.errors import TrainingError
@@ -42,6 +43,8 @@ class TableModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.network, self.span = config, network, span
+        epochs = config.trainer.ema_epochs
+        self.average = None if epochs is None else Average(network, epochs * span.steps_per_epoch)
         self.loss, self.loss_unit, self.scorer = scorer.loss, scorer.unit, scorer
         self.interrupted = False  # set from outside: finish the mini-batch under way and stop
         self.n_steps = 0  # optimizer steps so far
@@ -69,13 +72,20 @@ class TableModule(pl.LightningModule):
             }
         return configured
 
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated, and whose best weights are kept."""
+        return self.network if self.average is None else self.average.network
+
     def learning_rate(self) -> float:
         """The rate of the next step, warm-up included."""
         return learning_rate(self._optimizer) * warmup_factor(self.n_steps, self._warmup_steps)
 
     # ------------------------------------------------------------ training
     def on_fit_start(self) -> None:
-        """Start the threads of networks that are trained at the same time."""
+        """Find what is averaged, and start the threads of networks that are trained at the same time."""
+        if self.average is not None:
+            self.average.begin(self.network)
         if self.n_at_a_time > 1:
             own = partial(torch.set_num_threads, torch.get_num_threads())
             self._pool = ThreadPoolExecutor(self.n_at_a_time, initializer=own)
@@ -176,6 +186,8 @@ class TableModule(pl.LightningModule):
             for parameter in group["params"]:
                 parameter.grad = None  # as optimizer.zero_grad, which takes five times as long
         self.n_steps += 1
+        if self.average is not None:
+            self.average.update(self.n_steps)
         if self._schedule is not None and self._schedule.interval == "step":
             self._schedule.scheduler.step()
 
@@ -222,9 +234,9 @@ class TableModule(pl.LightningModule):
         """Loss and metrics on all validation rows, given in parts, to where callbacks look for metrics."""
         if self.interrupted:
             return
-        self.network.eval()
+        network = self.kept.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            outputs = torch.cat([self(batch.num, batch.cat) for batch in parts])
+            outputs = torch.cat([network(batch.num, batch.cat).to(self.dtype) for batch in parts])
         self.network.train()
         # every process scores the same rows; the first one's word counts, since batch norm's averages differ
         metrics = self.trainer.strategy.broadcast(self.scorer.together(outputs))

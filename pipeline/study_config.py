@@ -4,8 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Config, Monitor
+from pipeline.config import Config
 from pipeline.sections import Name, Number, Section, Whole
+from pipeline.trainer_config import Monitor
 
 Count = Annotated[Whole, Field(ge=1)]
 Objective = Literal[Monitor, "n_params", "seconds"]

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.baselines import check_installed
 from pipeline.clock import Clock
-from pipeline.config import Config, Trainer
+from pipeline.config import Config
 from pipeline.console import log_notes
 from pipeline.data.datamodule import TableDataModule, batch_rows, batch_size_for
 from pipeline.data.prepared import Prepared
@@ -30,6 +30,7 @@ from pipeline.record import experiment_note, record_end, record_start, run_name
 from pipeline.registry import register
 from pipeline.threads import at_a_time, choose_threads
 from pipeline.tracking import Tracker, checkpoint_file, start_run
+from pipeline.trainer_config import Trainer
 from pipeline.types import Result
 from pipeline.verdict import Standing, beside
 

@@ -21,8 +21,9 @@ SOURCES = {
 RANKS = {
     0: ["errors", "types", "clock", "database", "console", "lock", "memory", "threads", "doctor.finding",
         "pages.document", "pages.past"],
-    1: ["sections", "model_config", "config", "study_config", "comparison_config", "leaderboard_config",
-        "writer", "canvas", "bundle", "graph", "rows", "streams", "tested", "groups", "store", "pages.chart"],
+    1: ["sections", "model_config", "trainer_config", "config", "study_config", "comparison_config",
+        "leaderboard_config", "writer", "canvas", "bundle", "graph", "rows", "streams", "tested", "groups",
+        "averaging", "store", "pages.chart"],
     2: ["mistakes", "report", "distributions", "space", "scoring",
         "data.columns", "data.raw", "data.files", "data.made", "data.targets", "data.sources", "data.splits",
         "data.folds", "data.scaling", "data.preprocess", "data.cache", "data.prepared", "data.shape"],
@@ -51,8 +52,8 @@ RANKS = {
 }  # fmt: skip
 ALONGSIDE = {
     "lock": ["errors"],
-    "study_config": ["config", "sections"],
-    "comparison_config": ["config", "sections"],
+    "study_config": ["config", "sections", "trainer_config"],
+    "comparison_config": ["config", "sections", "trainer_config"],
     "leaderboard_config": ["config", "sections"],
     "compose": ["auto"],
     "options": ["auto", "compose"],
@@ -128,7 +129,8 @@ ALONGSIDE = {
         "networks.tabm",
     ],
     "model_config": ["sections"],
-    "config": ["model_config", "sections"],
+    "trainer_config": ["sections"],
+    "config": ["model_config", "sections", "trainer_config"],
     "module": ["data.datamodule", "validation"],
     "outputs": ["data.datamodule"],
     "validation": ["data.datamodule", "outputs"],
@@ -162,7 +164,7 @@ ALONGSIDE = {
 }
 MAX_LINES = 320
 LONGER = {
-    "config": 580,
+    "config": 520,
     "cli": 400,
     "report": 420,
     "data.sources": 400,

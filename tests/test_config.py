@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.compose import compose_values, conf_dir, list_groups, load_config, to_yaml, validate
-from pipeline.config import Config, Monitor, choices_of
+from pipeline.config import Config, choices_of
 from pipeline.data.sources import SOURCES
 from pipeline.errors import ConfigError
 from pipeline.losses import LOSSES
@@ -28,6 +28,7 @@ from pipeline.sections import Section
 from pipeline.space import nearest
 from pipeline.studies.plan import make_plan, value_at
 from pipeline.study_config import StudyConfig
+from pipeline.trainer_config import Monitor
 from tests.conftest import quick
 
 REGISTRIES: dict[str, dict[str, Any]] = {

@@ -135,6 +135,7 @@ def test_one_network_stays_itself() -> None:
         ("resnet", "trainer.gradient_clip_val=0.01 optimizer=sgd optimizer.lr=1"),
         ("mlp", "trainer.gradient_clip_val=0.01 trainer.gradient_clip_algorithm=value optimizer=sgd"),
         ("mlp", "trainer.accumulate_grad_batches=3 scheduler=one_cycle"),
+        ("mlp", "trainer.ema_epochs=2 trainer.max_epochs=40 trainer.patience=2 optimizer.lr=0.05"),
         ("mlp", "scheduler=step scheduler.warmup_epochs=1.5 optimizer=momentum"),
         ("mlp", "trainer.max_epochs=40 trainer.patience=2 optimizer.lr=0.05 trainer.monitor=val/loss"),
     ],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.clock import Clock
 from pipeline.config import Config
-from pipeline.data.datamodule import TableDataModule, batch_rows, steps_per_epoch
+from pipeline.data.datamodule import TableDataModule, batch_rows, batches, steps_per_epoch
 from pipeline.errors import TrainingError
 from pipeline.fitting import build_trainer
 from pipeline.loop import Validation
@@ -190,6 +190,20 @@ def test_dropout_and_weight_decay_fall_in_the_second_half_where_asked_for() -> N
     strength = [1, 1, 1, 1, 1, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2]
     assert [share for share, _ in seen] == pytest.approx([0.4 * value for value in strength])
     assert [decay for _, decay in seen] == pytest.approx([0.1 * value for value in strength])
+
+
+def test_an_average_of_the_weights_is_validated_and_the_weights_learn_as_without_it() -> None:
+    settings = ("trainer.batch_size=8", "trainer.max_epochs=3", "optimizer.lr=0.05")
+    without, averaged = fit(quick(*settings)), fit(quick(*settings, "trainer.ema_epochs=1"))
+    assert_equal(without.weights, averaged.weights)
+    assert without.module.kept is without.module.network
+    assert without.metrics["val/loss"] != averaged.metrics["val/loss"]
+    kept = averaged.module.kept
+    moved = {name for name, weight in kept.named_parameters() if not torch.equal(weight, averaged.weights[name])}
+    assert moved == {name for name, _ in kept.named_parameters()}
+    (batch,) = batches(averaged.data.val)
+    outputs = kept.eval()(batch.num, batch.cat)
+    assert Scorer(averaged.module.config, averaged.data).together(outputs) == averaged.metrics
 
 
 def test_step_count_makes_a_round_trip() -> None:

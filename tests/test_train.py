@@ -176,6 +176,7 @@ def test_the_precision_by_the_machine_is_told_and_recorded(
                 (8, "model=realmlp model.hidden=[16]"),
                 (3, "model=tabm model.n_members=4 model.d_block=16"),
                 (5, "model.hidden=[16] trainer.seeds=3"),
+                (5, "model.hidden=[16] trainer.ema_epochs=3"),
                 (2, "model=resnet model.d_block=8 trainer.folds=2"),
             )
         ),

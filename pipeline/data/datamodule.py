@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from pipeline.config import Config, Trainer
+from pipeline.config import Config
 from pipeline.data.folds import Folds
 from pipeline.data.prepared import Prepared, prepare
 from pipeline.data.preprocess import Preprocessor
+from pipeline.trainer_config import Trainer
 from pipeline.types import Arrays, Features, Splits, Table
 
 BLOCK_BYTES = 4 * 2**20  # of rows gathered for a block: small beside the table, large beside the cost of a call

@@ -70,6 +70,7 @@ def trained(*overrides: str) -> tuple[Result, dict[str, bool]]:
         "model.input_scale=true",
         "model.parametrization=ntk",
         "trainer.regularization_schedule=flat_cos optimizer=adamw",
+        "trainer.ema_epochs=2",
         "model.hidden=[8,8,8] model.activation=[relu,tanh,gelu] model.dropout=[0,0.1,0.2]",
         "trainer.batch_size=1000",
     ],
