@@ -37,7 +37,7 @@ class BundleModel(PythonModel):
 
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         from {PACKAGE}.rows import read_rows
 
         schema = self.bundle.schema
