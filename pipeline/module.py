@@ -97,8 +97,12 @@ class TableModule(pl.LightningModule):
             self._pool = None
 
     def forward(self, num: Tensor, cat: Tensor) -> Tensor:
-        """Outputs (B, K, C), in the weights' precision also where the layers compute in a lower one."""
-        outputs: Tensor = self.network(num, cat)
+        """Outputs (B, K, C) of the network that learns."""
+        return self._outputs(self.network, num, cat)
+
+    def _outputs(self, network: nn.Module, num: Tensor, cat: Tensor) -> Tensor:
+        """A network's outputs, in the weights' precision also where its layers compute in a lower one."""
+        outputs: Tensor = network(num, cat)
         return outputs.to(self.dtype)
 
     def on_train_epoch_start(self) -> None:
@@ -150,7 +154,7 @@ class TableModule(pl.LightningModule):
 
         def learn(member: nn.Module, num: Tensor, cat: Tensor, y: Tensor) -> Tensor:
             with torch.autocast("cpu", dtype, enabled=mixed):
-                loss = self.loss(member(num, cat).to(self.dtype), y)
+                loss = self.loss(self._outputs(member, num, cat), y)
             self._backward(loss * weight)
             return loss.detach()
 
@@ -236,7 +240,7 @@ class TableModule(pl.LightningModule):
             return
         network = self.kept.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            outputs = torch.cat([network(batch.num, batch.cat).to(self.dtype) for batch in parts])
+            outputs = torch.cat([self._outputs(network, batch.num, batch.cat) for batch in parts])
         self.network.train()
         # every process scores the same rows; the first one's word counts, since batch norm's averages differ
         metrics = self.trainer.strategy.broadcast(self.scorer.together(outputs))

@@ -1,3 +1,5 @@
+"""The moving average of weights: how fast it follows, and what of a network is averaged."""
+
 from collections.abc import Mapping
 
 import numpy as np
