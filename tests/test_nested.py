@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from pipeline.pages.document import Html
 from pipeline.pages.nested import MOST_ROWS, MOST_TRIALS, nested_parts
 from pipeline.pages.past import PastRun
@@ -68,12 +70,30 @@ def test_tables_of_other_kinds_are_shown_their_last_numbers_to_the_right() -> No
     assert shown.count('<td class="number">') == 4
 
 
-def test_the_ends_of_an_interval_stand_beside_its_value() -> None:
+def test_the_ends_of_an_interval_stand_below_its_value() -> None:
     content = parquet(
         [{"case": "a", "loss": 0.5, "loss, low": 0.4, "loss, high": 0.6, "worse": None, "worse, low": 1.0}]
     )
     shown = parts(past(files={"table.parquet": content}))["Table"]
-    assert rows(shown) == [["a", "0.5 (0.4 to 0.6)", "–"]]
+    assert rows(shown) == [["a", "0.50.4 to 0.6", "–"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown", "told"),
+    [
+        (("iris", "mlp", "rmse"), [["mlp", "0"], ["tabm", "1"]], "In all rows: table iris, metric rmse, failed 0."),
+        (("iris", "tabm", "rmse"), [["iris", "0"], ["iris", "1"]], "In all rows: entrant tabm, metric rmse, failed 0."),
+    ],
+)
+def test_what_all_rows_say_is_told_once(names: tuple[str, str, str], shown: list[list[str]], told: str) -> None:
+    first, second = (
+        dict(zip(("table", "entrant", "metric"), row, strict=True)) for row in (names, ("iris", "tabm", "rmse"))
+    )
+    page = parts(
+        past(files={"table.parquet": parquet([first | {"place": 0, "failed": 0}, second | {"place": 1, "failed": 0}])})
+    )["Table"]
+    assert rows(page) == shown
+    assert told in page
 
 
 def test_long_tables_are_cut() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.metrics import CLASSIFICATION, REGRESSION
-from pipeline.pages.document import Html, Part, cell, filled, joined, table, tag
+from pipeline.pages.document import Html, Part, cell, escaped, filled, joined, table, tag
 from pipeline.pages.past import HEADLINES, PastRun
 
 TRIALS = "trials.parquet"
@@ -64,18 +64,30 @@ def _tables(run: PastRun) -> Html:
 
 
 def _table(path: str, rows: Sequence[Mapping[str, Any]]) -> Html:
-    """The first rows of a table; what `NAME, low` and `NAME, high` hold stands beside the value of NAME."""
-    names = [name for name in (rows[0] if rows else ()) if not name.endswith((", low", ", high"))]
-    texts = [name for name in names if any(isinstance(row[name], str | bool) for row in rows)]
+    """The first rows of a table; what `NAME, low` and `NAME, high` hold stands below the value of NAME.
+
+    A column that says the same in all rows is told once, below, for what differs to find room beside one another.
+    """
+    named = [name for name in (rows[0] if rows else ()) if not name.endswith((", low", ", high"))]
+    texts = [name for name in named if any(isinstance(row[name], str | bool) for row in rows)]
+    same = [name for name in named if len({row[name] for row in rows}) == 1 < len(rows)]
+    if set(texts) <= set(same):
+        same = [name for name in same if name != named[0]]  # rows need a name
+    names = [name for name in named if name not in same]
     numbers = next((place for place, name in enumerate(reversed(names)) if name in texts), len(names))
     cells = [[_with_ends(row, name) for name in names] for row in rows[:MOST_ROWS]]
-    more = f"The first {MOST_ROWS} of {len(rows)} rows of {path}." if len(rows) > MOST_ROWS else ""
-    return joined([table(names, cells, label=path, numbers=numbers), tag("p", more, class_="mute") if more else ""])
+    told = [f"In all rows: {', '.join(f'{name} {cell(rows[0][name])}' for name in same)}."] if same else []
+    if len(rows) > MOST_ROWS:
+        told.append(f"The first {MOST_ROWS} of {len(rows)} rows of {path}.")
+    notes = [tag("p", line, class_="mute") for line in told]
+    return joined([table(names, cells, label=path, numbers=numbers), *notes])
 
 
-def _with_ends(row: Mapping[str, Any], name: str) -> str:
+def _with_ends(row: Mapping[str, Any], name: str) -> Html:
     value, low, high = (cell(row.get(key)) for key in (name, f"{name}, low", f"{name}, high"))
-    return value if "–" in (value, low, high) else f"{value} ({low} to {high})"
+    return (
+        escaped(value) if "–" in (value, low, high) else joined([value, tag("div", f"{low} to {high}", class_="mute")])
+    )
 
 
 def _rows(parquet: bytes) -> list[dict[str, Any]]:
