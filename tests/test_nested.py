@@ -75,7 +75,7 @@ def test_the_ends_of_an_interval_stand_below_its_value() -> None:
         [{"case": "a", "loss": 0.5, "loss, low": 0.4, "loss, high": 0.6, "worse": None, "worse, low": 1.0}]
     )
     shown = parts(past(files={"table.parquet": content}))["Table"]
-    assert rows(shown) == [["a", "0.50.4 to 0.6", "–"]]
+    assert rows(shown) == [["a", "0.5 (0.4 to 0.6)", "–"]]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,12 @@ def test_what_all_rows_say_is_told_once(names: tuple[str, str, str], shown: list
     )["Table"]
     assert rows(page) == shown
     assert told in page
+
+
+def test_a_value_that_all_rows_have_stays_where_its_interval_is() -> None:
+    lines = [{"case": case, "loss": 0.5, "loss, low": low, "loss, high": 0.6} for case, low in (("a", 0.4), ("b", 0.3))]
+    shown = parts(past(files={"table.parquet": parquet(lines)}))["Table"]
+    assert rows(shown) == [["a", "0.5 (0.4 to 0.6)"], ["b", "0.5 (0.3 to 0.6)"]]
 
 
 def test_long_tables_are_cut() -> None:

@@ -70,7 +70,8 @@ def _table(path: str, rows: Sequence[Mapping[str, Any]]) -> Html:
     """
     named = [name for name in (rows[0] if rows else ()) if not name.endswith((", low", ", high"))]
     texts = [name for name in named if any(isinstance(row[name], str | bool) for row in rows)]
-    same = [name for name in named if len({row[name] for row in rows}) == 1 < len(rows)]
+    plain = [name for name in named if f"{name}, low" not in rows[0]]
+    same = [name for name in plain if len({cell(row[name]) for row in rows}) == 1 < len(rows)]
     if set(texts) <= set(same):
         same = [name for name in same if name != named[0]]  # rows need a name
     names = [name for name in named if name not in same]
@@ -85,9 +86,9 @@ def _table(path: str, rows: Sequence[Mapping[str, Any]]) -> Html:
 
 def _with_ends(row: Mapping[str, Any], name: str) -> Html:
     value, low, high = (cell(row.get(key)) for key in (name, f"{name}, low", f"{name}, high"))
-    return (
-        escaped(value) if "–" in (value, low, high) else joined([value, tag("div", f"{low} to {high}", class_="mute")])
-    )
+    if "–" in (value, low, high):
+        return escaped(value)
+    return joined([value, " ", tag("div", f"({low} to {high})", class_="mute")])
 
 
 def _rows(parquet: bytes) -> list[dict[str, Any]]:
