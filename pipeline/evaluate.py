@@ -60,6 +60,7 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
             data.preprocessor.sources(),
             seed=seed,
             row_work=row_work(network),
+            n_networks=network.n_networks if isinstance(network, Ensemble) else 1,
         ),
         calibration=calibration,
         alone=_alone(network, outputs, y, data),

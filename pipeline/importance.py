@@ -9,7 +9,7 @@ from pipeline.types import Arrays
 
 N_REPEATS = 5
 MAX_ROWS = 2000  # rows permuted; the spread over repeats tells whether they are enough
-MAX_PASSES = 1000  # forward passes in all: a table of a thousand columns gets one repeat each
+MAX_PASSES = 1000  # of a network in all: a table of a thousand columns, or of 200 for five networks, gets one repeat
 MAX_WORK = 200_000_000_000  # multiply-adds of all passes, a few seconds: large networks get fewer repeats, then rows
 MIN_ROWS = 256
 
@@ -29,6 +29,7 @@ def permutation_importance(
     *,
     seed: int,
     row_work: int = 1,
+    n_networks: int = 1,
 ) -> Importance:
     """How much the loss rises when a raw column's values are shuffled among the rows.
 
@@ -38,13 +39,14 @@ def permutation_importance(
         sources: for each raw column its columns of `num` and of `cat`, shuffled together.
         seed: of the choice of rows and of the shuffles.
         row_work: multiply-adds of the loss of a row.
+        n_networks: networks that a call of the loss runs.
     """
     generator = np.random.default_rng(seed)
     affordable = MAX_WORK // (row_work * len(sources))  # rows, over all repeats
     n_rows = min(MAX_ROWS, len(arrays.y), max(MIN_ROWS, affordable))
     chosen = np.sort(generator.choice(len(arrays.y), n_rows, replace=False))
     arrays = Arrays(*(array[chosen] for array in arrays))
-    n_repeats = max(1, min(N_REPEATS, MAX_PASSES // len(sources), affordable // n_rows))
+    n_repeats = max(1, min(N_REPEATS, MAX_PASSES // (len(sources) * n_networks), affordable // n_rows))
     before = loss(arrays)
     rises = np.empty((len(sources), n_repeats))
     for row, (num_columns, cat_columns) in enumerate(sources.values()):

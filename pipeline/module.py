@@ -167,7 +167,8 @@ class TableModule(pl.LightningModule):
         if self.n_networks == 1:
             return self.loss(outputs, y)
         if getattr(self.config.loss, "class_weight", "none") == "none":  # a mean over rows, so over all at once
-            return self.loss(outputs.unflatten(1, (self.n_networks, -1)).flatten(0, 1), y.flatten(0, 1))
+            own = outputs.unflatten(1, (self.n_networks, -1)).transpose(0, 1)  # (M, B, K, C), as stacked layers compute
+            return self.loss(own.flatten(0, 1), y.transpose(0, 1).flatten(0, 1))
         pairs = zip(outputs.chunk(self.n_networks, dim=1), y.unbind(1), strict=True)
         return torch.stack([self.loss(own, targets) for own, targets in pairs]).mean()
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.networks.dropout import Dropout
+from pipeline.networks.dropout import DRAWN, Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -62,6 +62,24 @@ def test_masks_drawn_at_once_differ_from_one_another() -> None:
     layer, x = Dropout(0.5), torch.ones(10, 10)
     masks = {tuple(layer(x).flatten().tolist()) for _ in range(500)}
     assert len(masks) == 500
+
+
+def test_each_draw_of_an_epoch_is_of_twice_as_many_masks_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, kept = [], Dropout.kept
+
+    def counted(self: Dropout, n: int, dtype: torch.dtype) -> torch.Tensor:
+        drawn.append(n)
+        return kept(self, n, dtype)
+
+    monkeypatch.setattr(Dropout, "kept", counted)
+    layer, x = Dropout(0.5), torch.ones(DRAWN // 4)
+    for _ in range(8):
+        layer(x)
+    assert drawn == [len(x), 2 * len(x), 4 * len(x), 4 * len(x)]
+    layer.train()
+    layer(torch.ones(DRAWN + 1))
+    layer(torch.ones(DRAWN + 1))
+    assert drawn[4:] == [DRAWN + 1] * 2
 
 
 def test_evaluation_leaves_values_alone() -> None:

@@ -71,7 +71,7 @@ def test_the_rows_given_are_left_as_they_were() -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def counted(n_rows: int, n_columns: int, row_work: int = 1) -> list[int]:
+def counted(n_rows: int, n_columns: int, row_work: int = 1, n_networks: int = 1) -> list[int]:
     seen: list[int] = []
 
     def loss(arrays: Arrays) -> float:
@@ -80,7 +80,7 @@ def counted(n_rows: int, n_columns: int, row_work: int = 1) -> list[int]:
 
     given = Arrays(np.zeros((n_rows, n_columns), np.float32), np.zeros((n_rows, 0), np.int64), np.zeros(n_rows))
     sources: dict[str, tuple[list[int], list[int]]] = {str(i): ([i], []) for i in range(n_columns)}
-    permutation_importance(loss, given, sources, seed=0, row_work=row_work)
+    permutation_importance(loss, given, sources, seed=0, row_work=row_work, n_networks=n_networks)
     return seen
 
 
@@ -88,6 +88,12 @@ def test_time_is_bounded_in_rows_and_in_passes() -> None:
     assert counted(MAX_ROWS + 1, 2) == [MAX_ROWS] * (1 + 2 * N_REPEATS)
     assert counted(10, MAX_PASSES + 1) == [10] * (1 + MAX_PASSES + 1)
     assert counted(1, 1) == [1] * (1 + N_REPEATS)
+
+
+def test_passes_are_those_of_each_network() -> None:
+    assert counted(10, 100, n_networks=2) == [10] * (1 + 100 * N_REPEATS)
+    assert counted(10, 100, n_networks=5) == [10] * (1 + 100 * (MAX_PASSES // 500))
+    assert counted(10, 100, n_networks=MAX_PASSES) == [10] * (1 + 100)
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,23 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 2**16  # of the 16 random bits that an element gets
-DRAWN = 2**14  # elements drawn at a time, where a mask is smaller: its calls take longer than its random numbers
+DRAWN = 2**17  # elements drawn at a time at most, where a mask is smaller: the calls take longer than small draws
 
 
 class Dropout(nn.Dropout):
     """`nn.Dropout` with 16 random bits an element, four elements a draw, on the CPU (Srivastava et al. 2014).
 
     Torch's own draws a double an element there, which takes longer than the linear layer before it; numpy's generator,
-    seeded by torch's, draws 64 bits in a quarter of the time of torch's. Generator and masks drawn ahead are forgotten
-    when the mode is set, as every epoch does, so that an epoch draws from its own seed alone. A layer has a generator
-    of its own, so that networks in several threads draw what they would one after the other.
+    seeded by torch's, draws 64 bits in a quarter of the time of torch's. Each draw is of twice as many masks as the
+    last, as nobody tells how many an epoch will need. Generator and masks drawn ahead are forgotten when the mode is
+    set, as every epoch does, so that an epoch draws from its own seed alone. A layer has a generator of its own, so
+    that networks in several threads draw what they would one after the other.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__(p)
         self._masks: list[Tensor] = []
+        self._n_masks = 1  # of the next draw
         self._bits: np.random.SFC64 | None = None
 
     def forward(self, input: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ class Dropout(nn.Dropout):
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; see the class for what else it does."""
-        self._masks, self._bits = [], None
+        self._masks, self._n_masks, self._bits = [], 1, None
         return super().train(mode)
 
     def begin(self) -> np.random.SFC64:
@@ -53,7 +55,8 @@ class Dropout(nn.Dropout):
 
     def _draw(self, like: Tensor) -> list[Tensor]:
         """Masks for inputs like this one: 0 or 1 / (1 − p) an element."""
-        n_masks = max(1, DRAWN // like.numel())
+        n_masks = max(1, min(self._n_masks, DRAWN // like.numel()))
+        self._n_masks = 2 * n_masks
         masks = self.kept(n_masks * like.numel(), like.dtype).mul_(1 / (1 - self.p))
         return list(masks.view(n_masks, *like.shape))
 

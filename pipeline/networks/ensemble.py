@@ -12,7 +12,7 @@ from pipeline.networks.activations import Parametric
 from pipeline.networks.fast import mixed
 from pipeline.networks.mlp import MLP, BatchNorm, NTKLinear, Scale
 
-OWN = "members."  # where a member's own weights are; all others are stacked, a member a row
+OWN = "members."  # where a member's own weights are; all others are stacked, member by member
 
 
 class Ensemble(nn.Module):
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         """The member's share of weights that are named as the ensemble's are, as views."""
         for name, tensor in weights.items():
             if not name.startswith(OWN):
-                yield tensor[member]
+                yield tensor.unflatten(0, (self.n_networks, -1))[member]
             elif name.startswith(f"{OWN}{member}."):
                 yield tensor
 
@@ -122,23 +122,24 @@ class Linears(nn.Module):
 
 
 class BatchNorms(nn.Module):
-    """Batch norms: M·d channels of one, which lie in memory as torch wants them."""
+    """Batch norms: one of M·d channels, which lie in memory as torch wants them."""
 
     mean: Tensor
     variance: Tensor
 
     def __init__(self, layers: Sequence[BatchNorm]) -> None:
         super().__init__()
-        self.weight, self.bias = (_rows([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+        self.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]))
         for name, kept in (("mean", "running_mean"), ("variance", "running_var")):
-            self.register_buffer(name, torch.stack([getattr(layer, kept) for layer in layers]))
+            self.register_buffer(name, torch.cat([getattr(layer, kept) for layer in layers]))
         self.momentum, self.eps = layers[0].momentum or 0.0, layers[0].eps
 
     def forward(self, x: Tensor) -> Tensor:
         """x (M, d, B) to normalised x."""
-        averages, affine = ((a.view(-1), b.view(-1)) for a, b in ((self.mean, self.variance), (self.weight, self.bias)))
-        flat = x.flatten(0, 1).unsqueeze(0)
-        return F.batch_norm(flat, *averages, *affine, self.training, self.momentum, self.eps).view_as(x)
+        averages, affine = (self.mean, self.variance), (self.weight, self.bias)
+        channels = x.reshape(1, -1, x.shape[2])
+        return F.batch_norm(channels, *averages, *affine, self.training, self.momentum, self.eps).view_as(x)
 
 
 class Scales(nn.Module):
