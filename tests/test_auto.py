@@ -169,12 +169,24 @@ def test_mistakes_are_told_before_the_table_is_read(
 )  # fmt: skip
 def test_the_command_line_says_what_is_wrong(cli: Callable[..., Done], overrides: list[str], line: str) -> None:
     Path("t.txt").touch()
-    for command in ("config", "train", "study", "compare", "leaderboard"):
-        extra = {"compare": ["vary.seed=[1,2]"], "leaderboard": ["leaderboard.models=[auto]"]}.get(command, [])
-        done = cli(command, "model=auto", *overrides, *extra)
-        assert done.code == 2
-        assert line in done.err
-        assert "Traceback" not in done.err
+    is_told(cli("config", "model=auto", *overrides), line)
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("train", []), ("study", []), ("compare", ["vary.seed=[1,2]"]), ("leaderboard", ["leaderboard.models=[auto]"])],
+)
+def test_every_command_says_it(cli: Callable[..., Done], command: str, extra: list[str]) -> None:
+    given = (command, "model=auto", *extra, "data=csv", "data.target=y")
+    is_told(cli(*given, "data.path=nix.csv"), "data.path: no such file, got 'nix.csv'")
+    Path("t.csv").write_text("x,y\n1,2\n")
+    is_told(cli(*given, "data.path=t.csv", "model.d_blok=8"), "model.d_blok: no such setting, did you mean 'd_block'?")
+
+
+def is_told(done: Done, line: str) -> None:
+    assert done.code == 2
+    assert line in done.err
+    assert "Traceback" not in done.err
 
 
 # ---------------------------------------------------------------- commands

@@ -115,7 +115,7 @@ def test_own_choices_are_listed_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["name: adm", "[a]", "", "lr: 3"])
 def test_an_own_choice_of_no_known_section(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "optimizer" / "mine.yaml"
+    file = tmp_path / "optimizer" / "a.yaml"  # the first one: each takes a composition
     file.parent.mkdir()
     file.write_text(text)
     with pytest.raises(ConfigError) as refused:
