@@ -135,6 +135,6 @@ def _having(given: AbstractSet[str], chosen: str) -> str | None:
 
 
 def _allows_folds(values: Mapping[str, Any]) -> bool:
-    """Whether networks of several folds can be trained, in one process on rows not split by time, and no others are."""
-    trainer = values["trainer"]
-    return values["data"]["time"] is None and trainer["devices"] == trainer["seeds"] == 1
+    """Whether networks of several folds can be trained, in one process on rows of their own, and no others are."""
+    trainer, data = values["trainer"], values["data"]
+    return data["time"] is data["group"] is None and trainer["devices"] == trainer["seeds"] == 1

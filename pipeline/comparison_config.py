@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.sections import Name, Number, Section, Whole
+from pipeline.sections import FolderName, Number, Section, Whole
 from pipeline.trainer_config import Monitor
 
 Curve = Literal[Monitor, "train/loss", "train/lr"]
@@ -14,7 +14,7 @@ Curve = Literal[Monitor, "train/loss", "train/lr"]
 class Comparison(Section):
     """What of the runs is compared and drawn."""
 
-    name: Name | None = Field(description="name, under which the comparison goes on; null: DATA-SETTINGS")
+    name: FolderName | None = Field(description="name, under which the comparison goes on; null: DATA-SETTINGS")
     metric: Monitor | None = Field(
         description="validation metric that settings are ranked and tested by; null: val/loss, or where losses are "
         "varied val/log_loss or val/rmse, which all of them share"

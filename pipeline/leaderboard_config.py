@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.sections import Name, Section, Whole
+from pipeline.sections import FolderName, Section, Whole
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece",
@@ -16,7 +16,7 @@ Metric = Literal[
 class Leaderboard(Section):
     """Who is ranked, on what, and by what."""
 
-    name: Name | None = Field(description="name, under which the leaderboard goes on; null: the tables' names")
+    name: FolderName | None = Field(description="name, under which the leaderboard goes on; null: the tables' names")
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         description="choices of the group model; null: all but auto. The baselines are the config's, with lightgbm, "
         "xgboost and catboost where they are installed; baselines=[]: none"

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.config import Config, choices_of
 from pipeline.leaderboard_config import LeaderboardConfig
+from pipeline.sections import FOLDER
 from pipeline.study_config import StudyConfig
 
 
@@ -114,7 +115,8 @@ def rule(message: str) -> str:
         ("Input should be", "must be"), ("a valid dictionary", "names with a value each"),
         ("String should", "must"), ("Tuple should", "must"),
         ("a valid integer", "a whole number"), ("a valid number", "a number"), ("a valid string", "text"),
-        ("a valid boolean", "true or false"), ("a valid tuple", "a list"), (" after validation", ""),
+        (f"match pattern '{FOLDER}'", "be a folder's name, without / and \\"), ("a valid boolean", "true or false"),
+        ("a valid tuple", "a list"), (" after validation", ""),
     ):  # fmt: skip
         message = message.replace(pydantic_word, word)
     return message

@@ -108,7 +108,7 @@ class Mlp(ModelSection):
 class RealMlp(Mlp):
     """RealMLP (Holzmüller et al. 2024): an MLP with numeric embeddings, learned scales and tuned schedules.
 
-    model=realmlp also chooses the recipe's optimizer, scheduler, loss, trainer and preprocess; each can be overridden.
+    model=realmlp also chooses the recipe's optimizer, scheduler, trainer and preprocess; each can be overridden.
     """
 
     name: Literal["realmlp"]  # type: ignore[assignment]  # the network is an MLP, its section's name is not

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 Whole = Annotated[int, Strict()]  # strict: true is not read as 1
 Number = Annotated[float, Strict()]
 Name = Annotated[str, Field(min_length=1)]
+FOLDER = r"^[^/\\]*[^/\\.][^/\\]*$"  # of one folder below another
+FolderName = Annotated[str, Field(pattern=FOLDER)]
 Names = tuple[Name, ...]
 Target = Name | Annotated[Names, Field(min_length=1)]
 Rate = Annotated[Number, Field(gt=0)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.config import Config
-from pipeline.sections import Name, Number, Section, Whole
+from pipeline.sections import FolderName, Name, Number, Section, Whole
 from pipeline.trainer_config import Monitor
 
 Count = Annotated[Whole, Field(ge=1)]
@@ -47,7 +47,7 @@ class Search(Section):
 class Study(Section):
     """How the space is searched, by Optuna."""
 
-    name: Name | None = Field(description="name of the study, under which it goes on; null: DATA-SEARCH")
+    name: FolderName | None = Field(description="name of the study, under which it goes on; null: DATA-SEARCH")
     n_trials: Count = Field(description="finished trials in all, those of earlier starts included")
     timeout: Annotated[Number, Field(gt=0)] | None = Field(
         description="seconds after which no further trial starts; null: no limit"

@@ -61,7 +61,8 @@ def test_small_tables_get_a_network_a_fold() -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides", [["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"], ["trainer.seeds=2"]]
+    "overrides",
+    [["data.group=x"], ["data.time=x"], ["data.split=time", "data.time=x"], ["trainer.devices=2"], ["trainer.seeds=2"]],
 )
 def test_where_folds_are_refused_or_seeds_are_asked_for_none_are_chosen(overrides: list[str], tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": range(40), "y": range(40)})

@@ -65,6 +65,10 @@ def test_where_losses_are_varied_a_metric_is_compared_that_all_share() -> None:
         (["vary.cases.a=3", "vary.cases.b=['seed=1']"], ["vary.cases.a: must be a list of overrides, got 3"]),
         (["vary=3"], ["vary: must be names with a value each, got 3"]),
         (["vary.optimizer=[sgd,adam]", "seeds=0"], ["seeds: must be greater than or equal to 1, got 0"]),
+        (["vary.optimizer=[sgd,adam]", "seed=4294967295", "seeds=2"],
+            ["seeds: the last of 2 from 4294967295 on must be less than 4294967296; use a smaller seed"]),
+        (["vary.optimizer=[sgd,adam]", "comparison.name=a/b"],
+            ["comparison.name: must be a folder's name, without / and \\, got 'a/b'"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_before_the_first_run(overrides: list[str], lines: list[str]) -> None:

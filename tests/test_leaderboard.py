@@ -10,6 +10,7 @@ from pipeline.comparisons.comparison import Progress
 from pipeline.errors import ConfigError
 from pipeline.leaderboards.leaderboard import Outcome, run_leaderboard
 from pipeline.leaderboards.plan import make_plan
+from pipeline.mistakes import shown
 from pipeline.studies.workers import Pool
 from pipeline.tracking import connect
 
@@ -57,6 +58,35 @@ def test_the_same_command_goes_on_and_fits_what_is_new_only(pool: Pool) -> None:
     assert list(ended.values()) == [3, 0, 3]
 
 
+def test_a_network_is_called_by_the_choice_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("defaults: [mlp]\nhidden: [4]\n")
+    plan = make_plan(["data=iris", "leaderboard.models=[mlp,mine]", "baselines=[]"], tmp_path)
+    assert [(entry.entrant, entry.config.model.name) for entry in plan.entries] == [("mlp", "mlp"), ("mine", "mlp")]
+
+
+def test_baselines_have_the_preprocessing_of_no_network() -> None:
+    given = ["data=iris", "baselines=[linear]", "leaderboard.models=[realmlp,mlp]", "model.dropout=0.2"]
+    for overrides, scaling in ((given, "standard"), ([*given, "preprocess=quantile"], "quantile")):
+        entry = make_plan(overrides).entries[-1]
+        assert (entry.baseline, entry.config.preprocess.scaling) == ("linear", scaling)
+
+
+def test_a_table_on_which_training_diverges_is_no_end_of_the_others(pool: Pool) -> None:
+    tables = '["data=iris","data=wine optimizer=sgd optimizer.lr=1e30"]'
+    ranking = ranked(pool, f"leaderboard.tables={tables}", "tracking=none", "baselines=[dummy]", "seeds=1").ranking
+    failed = {(table, row.entrant): row.n_failed for table, rows in ranking.tables.items() for row in rows}
+    assert failed == {("iris", "mlp"): 0, ("iris", "dummy"): 0, ("wine", "mlp"): 1, ("wine", "dummy"): 0}
+
+
+@pytest.mark.parametrize("override", ["trainer.devices=2", "trainer.strategy=ddp"])
+def test_each_run_is_trained_in_one_process(override: str, pool: Pool) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^trainer\.devices: of many runs each is trained in one process; use 1, and "
+    ):
+        ranked(pool, override, "tracking=none")
+
+
 def test_a_metric_that_does_not_fit_a_table_is_refused(pool: Pool) -> None:
     with pytest.raises(ConfigError, match=r"^leaderboard\.metric: rmse does not fit iris \(multiclass\); choices: acc"):
         ranked(pool, "leaderboard.metric=rmse", "tracking=none")
@@ -71,9 +101,21 @@ def test_a_metric_that_does_not_fit_a_table_is_refused(pool: Pool) -> None:
             'leaderboard.tables=["data=iris","data=iris"]',
             "leaderboard.tables: must have names that differ, got iris twice; leave one out",
         ),
+        ("model=mlp", "model: who is ranked is said by leaderboard.models; write leaderboard.models=[mlp]"),
+        (
+            "seed=4294967294",
+            "seeds: the last of 2 from 4294967295 on must be less than 4294967296; use a smaller seed",
+        ),
+        *(
+            (
+                f"leaderboard.name='{name}'",
+                f"leaderboard.name: must be a folder's name, without / and \\, got {shown(name)}",
+            )
+            for name in ("../x", "a/b", "..", "", "a\\b")
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(override: str, line: str) -> None:
     with pytest.raises(ConfigError) as error:
-        make_plan([*SHORT, override])
+        make_plan([*SHORT, "data.split_seed=1", override])
     assert error.value.lines == (line,)

@@ -109,3 +109,13 @@ def test_batch_norm_is_torchs_but_for_the_count() -> None:
         name: value.tolist() for name, value in ours.state_dict().items() if name != "num_batches_tracked"
     }
     assert ours.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("batch_norm", [True, False, (False, True)])
+def test_initial_weights_from_data_fit_what_layers_see_in_training(batch_norm: bool | tuple[bool, ...]) -> None:
+    made = network(init="data", batch_norm=batch_norm)
+    num, cat = 300 * torch.randn(200, 4) + 1000, torch.zeros(200, 0, dtype=torch.long)
+    made.begin(num, cat)
+    assert {float(kept.sum()) for name, kept in made.named_buffers() if name.endswith("mean")} <= {0.0}
+    variance = made.train()(num, cat).var(dim=0, correction=0)
+    torch.testing.assert_close(variance, torch.ones_like(variance), rtol=1e-3, atol=0)

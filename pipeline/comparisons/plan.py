@@ -28,6 +28,7 @@ NOT_VARIED = {
     "tracking": "changes no training",
 }
 Key = tuple[str, int]  # a case's label and a seed
+N_SEEDS = 2**32  # that numpy's generators take
 
 FEW = "vary: has nothing to compare; write vary.optimizer=[sgd,adam], or comparison=NAME for a ready one"
 
@@ -44,7 +45,7 @@ class Plan:
 
     @property
     def seeds(self) -> list[int]:
-        return [self.config.seed + offset for offset in range(self.config.seeds)]
+        return seeds_of(self.config.seed, self.config.seeds)
 
     def runs(self) -> dict[Key, Config]:
         """The config of every run, all cases of one seed before the next seed."""
@@ -90,6 +91,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
         ConfigError: with a line for every mistake, naming the path.
     """
     config = load_config(overrides, config_dir, ComparisonConfig)
+    seeds_of(config.seed, config.seeds)
     vary = dict(config.vary)
     cases, paths = vary.pop(CASES, {}), flatten(vary)
     given = {text.lstrip("+~").partition("=")[0] for text in overrides}
@@ -104,6 +106,13 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
         name=config.comparison.name or "-".join([config.data.name, *paths, *([CASES] if cases else [])]),
         varied=tuple(paths),
     )
+
+
+def seeds_of(first: int, n: int) -> list[int]:
+    """So many seeds from the first on; raises ConfigError where there are not so many."""
+    if first + n > N_SEEDS:
+        raise ConfigError(f"seeds: the last of {n} from {first} on must be less than {N_SEEDS}; use a smaller seed")
+    return list(range(first, first + n))
 
 
 def _refuse(mistakes: Sequence[str]) -> None:

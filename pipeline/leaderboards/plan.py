@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.auto import AUTO
 from pipeline.baselines import BOOSTING, check_installed
+from pipeline.comparisons.plan import seeds_of
 from pipeline.compose import list_groups, load_config
 from pipeline.config import Config
 from pipeline.data.sources import name_of
@@ -46,7 +47,7 @@ class Plan:
 
     @property
     def seeds(self) -> list[int]:
-        return [self.config.seed + offset for offset in range(self.config.seeds)]
+        return seeds_of(self.config.seed, self.config.seeds)
 
     @property
     def tables(self) -> dict[str, Config]:
@@ -86,19 +87,25 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     """
     config = load_config(overrides, config_dir, LeaderboardConfig)
     check_installed(config.baselines)
+    seeds_of(config.data.split_seed + config.seed, config.seeds)  # of the splits, which are not less
     asked = config.leaderboard
+    if "model" in (text.lstrip("+~").partition("=")[0] for text in overrides):
+        raise ConfigError("model: who is ranked is said by leaderboard.models; write leaderboard.models=[mlp]")
     networks = dict.fromkeys(asked.models or [name for name in list_groups(config_dir)["model"] if name != AUTO])
+    baselines = baselines_of(config)
     entries, mistakes = list[Entry](), dict[str, None]()
     for text in asked.tables or [""]:
-        found: list[Config] = []
+        words, found = _words(text), dict[str, Config]()
         for model in networks:
             try:
-                found.append(_composed([*overrides, *_words(text), f"model={model}"], config_dir))
+                found[model] = _composed([*overrides, *words, f"model={model}"], config_dir)
             except ConfigError as error:
                 mistakes |= dict.fromkeys(
                     f"leaderboard, {' '.join([text, model]).strip()}: {line}" for line in error.lines
                 )
-        entries += _entries(networks, found, baselines_of(config))
+        entries += [Entry(name_of(config.data), model, config) for model, config in found.items()]
+        if baselines and not mistakes:
+            entries += [_of_baseline(_without_network([*overrides, *words], config_dir), name) for name in baselines]
     mistakes |= dict.fromkeys(_twice(entries))
     if mistakes:
         raise ConfigError(*mistakes)
@@ -126,15 +133,13 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> Config:
     return Config(**parts | {"baselines": ()})
 
 
-def _entries(networks: Mapping[str, None], configs: Sequence[Config], baselines: Sequence[str]) -> list[Entry]:
-    """The entries of one table; baselines take the first network's config, of which they use data and seed alone."""
-    entries = [
-        Entry(name_of(config.data), AUTO if config.model.chosen else config.model.name, config) for config in configs
-    ]
-    named = [config.model_copy(update={"baselines": (name,)}) for config in configs[:1] for name in baselines]
-    return entries + [
-        Entry(name_of(config.data), name, config, name) for name, config in zip(baselines, named, strict=bool(named))
-    ]
+def _without_network(overrides: Sequence[str], config_dir: Path | None) -> Config:
+    """A config with the preprocessing of no network."""
+    return _composed([text for text in overrides if not text.lstrip("+~").startswith("model.")], config_dir)
+
+
+def _of_baseline(config: Config, name: str) -> Entry:
+    return Entry(name_of(config.data), name, config.model_copy(update={"baselines": (name,)}), name)
 
 
 def _twice(entries: Sequence[Entry]) -> list[str]:

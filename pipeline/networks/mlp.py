@@ -93,6 +93,9 @@ class MLP(nn.Module):
         with torch.no_grad():
             x = self.inputs(num, cat)
             for layer in self.layers.eval():
+                if isinstance(layer, BatchNorm):  # by these rows' moments, as in training
+                    x = F.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+                    continue
                 is_fitted = isinstance(layer, nn.Linear) and next(inits) == "data" and layer.bias is not None
                 x = fit_to_rows(cast(nn.Linear, layer), x) if is_fitted else layer(x)
         self.layers.train()

@@ -84,10 +84,13 @@ def _do(job: Job, connection: Connection, tables: dict[Any, Prepared]) -> Ended:
 
 
 def _probe(job: Probe, prepared: Prepared) -> Probed:
-    once = job.config.trainer.model_copy(update={"max_epochs": 1})
-    result = try_out(job.config.model_copy(update={"trainer": once}), (), prepared)
-    table = prepared.table
-    return Probed(table.name, table.digest, table.task, table.notes, result.threads, result.history[0]["time/epoch"])
+    once, table = job.config.trainer.model_copy(update={"max_epochs": 1}), prepared.table
+    try:
+        result = try_out(job.config.model_copy(update={"trainer": once}), (), prepared)
+        threads, seconds = result.threads, result.history[0]["time/epoch"]
+    except TrainingError:  # it diverges at once: its runs will say so
+        threads, seconds = 1, 0.0
+    return Probed(table.name, table.digest, table.task, table.notes, threads, seconds)
 
 
 def _fitted(job: Fit, prepared: Prepared) -> Fitted:
