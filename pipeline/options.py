@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -10,13 +11,17 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from pipeline.auto import AUTO
+from pipeline.comparison_config import ComparisonConfig
 from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
 from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
+from pipeline.leaderboard_config import LeaderboardConfig
 from pipeline.mistakes import AnyConfig, shown
 from pipeline.sections import Section
 
 WIDTH = 100
+NAMED = ("study", "comparison", "leaderboard")  # whose name is a setting; of others it is the choice
+APART: dict[str, type[Config]] = {"comparison": ComparisonConfig, "leaderboard": LeaderboardConfig}  # made by no choice
 
 
 def describe_groups(config_dir: Path | None = None) -> str:
@@ -44,9 +49,15 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
         ConfigError: there is no such group, or a file in `config_dir` is no choice of it.
     """
     groups = list_groups(config_dir)
-    if group not in groups:
+    if group not in groups and group not in APART:
         raise ConfigError(f"options: no such group, got '{group}'; groups: {', '.join(groups)}")
-    return "\n\n".join(_describe(group, choice, config_dir) for choice in groups[group])
+    apart = [_describe_apart(group, APART[group], config_dir)] if group in APART else []
+    return "\n\n".join([*apart, *(_describe(group, choice, config_dir) for choice in groups.get(group, ()))])
+
+
+def _describe_apart(group: str, kind: type[Config], config_dir: Path | None) -> str:
+    section = compose_values((), config_dir, kind)[group]
+    return "\n".join([group, *_fields(group, choices_of(group, kind)[group], section)])
 
 
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
@@ -55,16 +66,21 @@ def _describe(group: str, choice: str, config_dir: Path | None) -> str:
         return "\n".join([f"{group}={choice}", textwrap.indent(text, "  ")])
     sections = choices_of(group, AnyConfig)
     section = compose_values([f"{group}={choice}"], config_dir, AnyConfig).get(group)
-    kind = sections.get(section.get("name", group)) if isinstance(section, dict) else None
+    kind = sections.get(group) or sections.get(str(section.get("name"))) if isinstance(section, dict) else None
     if kind is None or not isinstance(section, dict):
         file = _file(group, choice, config_dir)
         raise ConfigError(f"{file}: must be settings of a known section, by name: {', '.join(sections)}")
-    lines = [f"{group}={choice}", *_wrap(kind.__doc__ or "", "  ")]
+    return "\n".join([f"{group}={choice}", *_fields(group, kind, section)])
+
+
+def _fields(group: str, kind: type[Section], section: Mapping[str, Any]) -> list[str]:
+    """What a section is, and each of its fields."""
+    lines = _wrap(kind.__doc__ or "", "  ")
     for name, field in kind.model_fields.items():
-        if name != "name":
+        if name != "name" or group in NAMED:
             lines.append(f"  {group}.{name}={_shown(section.get(name, MISSING))}   ({_range(field)})")
             lines += _wrap(field.description or "", "      ")
-    return "\n".join(lines)
+    return lines
 
 
 def _file(group: str, choice: str, config_dir: Path | None) -> Path:

@@ -109,7 +109,8 @@ def _judge(client: "MlflowClient", champion: Any, run: "Run") -> tuple[str, str]
     low, high = sorted(abs(end) for end in (gain.low, gain.high))
     noise = gain.low <= 0 <= gain.high
     size = f"{shown(abs(gain.value))} {'lower' if gain.value >= 0 else 'higher'}"
-    interval = f"{shown(gain.low)} to {shown(gain.high)} lower" if noise else f"{shown(low)} to {shown(high)}"
+    both = f"{shown(abs(gain.low))} higher to {shown(abs(gain.high))} lower"
+    interval = both if noise else f"{shown(low)} to {shown(high)}"
     says = f"its test/{metric} is {size} ({interval})"
     if gain.low > 0:
         return CHAMPION, f"{says} than that of {told}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.comparisons.comparison import Progress
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.leaderboards.leaderboard import Outcome, run_leaderboard
 from pipeline.leaderboards.plan import make_plan
 from pipeline.mistakes import shown
@@ -56,6 +56,13 @@ def test_the_same_command_goes_on_and_fits_what_is_new_only(pool: Pool) -> None:
         ranked(pool, "tracking=none", *overrides, listener=seen.append)
     ended = {id(state): len(state.ended) for state in seen}
     assert list(ended.values()) == [3, 0, 3]
+
+
+def test_a_table_that_cannot_be_read_is_named(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("x,y\n1,2\n")
+    tables = f"""leaderboard.tables=["data=iris","data=csv data.path='{tmp_path / "one.csv"}' data.target=y"]"""
+    with pytest.raises(DataError, match=r"^one: column 'y'"):
+        ranked(pool, tables, "tracking=none")
 
 
 def test_a_network_is_called_by_the_choice_that_was_named(tmp_path: Path) -> None:

@@ -86,6 +86,24 @@ def test_groups_are_listed_with_their_default_marked() -> None:
     ]
 
 
+def test_what_has_no_choices_is_described_too() -> None:
+    lines = described("leaderboard").splitlines()
+    assert "  leaderboard.models=null   (list of text | null)" in lines
+    assert "  leaderboard.name=null   (text | null)" in lines
+
+
+def test_what_studies_and_comparisons_have_is_listed_with_its_name() -> None:
+    assert "  study.name=null   (text | null)" in described("study").splitlines()
+    assert "  comparison.epoch=best   (best | last)" in described("comparison").splitlines()
+    assert "comparison=activations" in described("comparison").splitlines()
+
+
+@pytest.mark.parametrize("group", [group for group in list_groups() if group not in SECTIONS])
+def test_every_group_is_described(group: str) -> None:
+    entries = described(group).split("\n\n")
+    assert all(any(entry.startswith(f"{group}={choice}\n") for entry in entries) for choice in list_groups()[group])
+
+
 def test_an_experiment_shows_what_it_sets() -> None:
     entry = describe_group("experiment")
     assert entry.startswith("experiment=linear\n  # The linear model")

@@ -15,7 +15,7 @@ from pipeline.compose import to_yaml
 from pipeline.config import Config
 from pipeline.console import log_notes
 from pipeline.data.prepared import prepare
-from pipeline.errors import PipelineError, TrainingError
+from pipeline.errors import DataError, PipelineError, TrainingError
 from pipeline.leaderboards.plan import Key, Plan
 from pipeline.leaderboards.ranking import Ranking, describe, rank, table_of
 from pipeline.lock import held
@@ -51,7 +51,7 @@ def run_leaderboard(plan: Plan, pool: Pool, listener: Listener = lambda _: None)
     """
     folder = Folder(plan.config.tracking.root, "leaderboard", plan.name)
     with held(folder.path, folder.taken):
-        probed = {table: probe(pool, config) for table, config in plan.tables.items()}
+        probed = {table: _probed(pool, table, config) for table, config in plan.tables.items()}
         plan.check({table: found.task for table, found in probed.items()})
         folder.claim(plan.identity({table: found.digest for table, found in probed.items()}))
         with _run(plan, folder, probed) as tracker:
@@ -66,6 +66,13 @@ def run_leaderboard(plan: Plan, pool: Pool, listener: Listener = lambda _: None)
 
 
 # ---------------------------------------------------------------- before the first run
+def _probed(pool: Pool, table: str, config: Config) -> Probed:
+    try:
+        return probe(pool, config)
+    except DataError as error:
+        raise DataError(f"{table}: {error}") from error
+
+
 def _run(plan: Plan, folder: Folder, probed: Mapping[str, Probed]):  # type: ignore[no-untyped-def]  # as start_run
     """The leaderboard's run in MLflow: the one it had, where that is still there."""
     tracking = plan.config.tracking
