@@ -24,6 +24,7 @@ from pipeline.mistakes import command_of, hint, mistakes_of, shown
 
 C = TypeVar("C", bound=Config)
 GLOBAL = ("experiment", "comparison")  # groups whose choices set values of the others
+NAMED = ("study", "comparison", "leaderboard")  # sections whose name is a setting; of others it is the choice
 MISSING = "???"  # OmegaConf's mark for a value that must be given
 
 
@@ -122,6 +123,11 @@ def validate(values: Mapping[str, Any], kind: type[Config] = Config) -> Config:
         return kind.model_validate(_without_missing(values))
     except ValidationError as error:
         raise _errors(*mistakes_of(error, values, kind)) from error
+
+
+def key_of(override: str) -> str:
+    """What an override sets or chooses, as it is written."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 def to_yaml(config: Config) -> str:
@@ -226,7 +232,7 @@ def _misused(override: Override, groups: Mapping[str, Sequence[str]], kind: type
         return f"{key}: must be a list, got {written}; write {key}=[{written}]"
     if override.is_sweep_override():
         return f"{key}: several values at once, got {written}; give one value"
-    if group in groups and field == "name" and group not in ("study", "comparison"):
+    if group in groups and field == "name" and group not in NAMED:
         return f"{key}: comes with the choice; write {group}={written}"
     if _is_choice(override, groups):
         choice, known = _choice(override), groups[key]

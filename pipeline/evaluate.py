@@ -15,7 +15,7 @@ from pipeline.importance import Importance, permutation_importance
 from pipeline.losses import LossFunction
 from pipeline.metrics import bootstrap, compute_metrics
 from pipeline.networks import row_work
-from pipeline.networks.ensemble import Ensemble
+from pipeline.networks.ensemble import Ensemble, count_networks
 from pipeline.outputs import predict, run_held_out, run_network
 from pipeline.types import Arrays, Interval, Task
 
@@ -60,7 +60,7 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
             data.preprocessor.sources(),
             seed=seed,
             row_work=row_work(network),
-            n_networks=network.n_networks if isinstance(network, Ensemble) else 1,
+            n_networks=count_networks(network),
         ),
         calibration=calibration,
         alone=_alone(network, outputs, y, data),

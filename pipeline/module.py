@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.data.datamodule import Batch, Block, batch_rows, epoch_seed
 from pipeline.errors import TrainingError
 from pipeline.networks.dropout import Dropout
-from pipeline.networks.ensemble import Ensemble
+from pipeline.networks.ensemble import Ensemble, count_networks
 from pipeline.optim import (
     Span,
     build_optimizer,
@@ -49,7 +49,7 @@ class TableModule(pl.LightningModule):
         self.interrupted = False  # set from outside: finish the mini-batch under way and stop
         self.n_steps = 0  # optimizer steps so far
         self._warmup_steps = round(getattr(config.scheduler, "warmup_epochs", 0) * span.steps_per_epoch)
-        self.n_networks = network.n_networks if isinstance(network, Ensemble) else 1
+        self.n_networks = count_networks(network)
         self.monitored: list[float] = []  # the last epoch's value of each network
         self.losses: list[Tensor] = []  # of mini-batches, means over networks
         self._rows: list[int] = []

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.auto import AUTO
 from pipeline.comparison_config import ComparisonConfig
-from pipeline.compose import GLOBAL, MISSING, compose_values, conf_dir, list_groups
+from pipeline.compose import GLOBAL, MISSING, NAMED, compose_values, conf_dir, list_groups
 from pipeline.config import Config, choices_of
 from pipeline.errors import ConfigError
 from pipeline.leaderboard_config import LeaderboardConfig
@@ -20,7 +20,6 @@ from pipeline.mistakes import AnyConfig, shown
 from pipeline.sections import Section
 
 WIDTH = 100
-NAMED = ("study", "comparison", "leaderboard")  # whose name is a setting; of others it is the choice
 APART: dict[str, type[Config]] = {"comparison": ComparisonConfig, "leaderboard": LeaderboardConfig}  # made by no choice
 
 

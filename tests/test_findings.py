@@ -136,7 +136,8 @@ def test_a_sick_run_is_told_what_is_wrong(name: str, data: str, overrides: tuple
 
 
 HEALTHY = [
-    ("classes",), ("numbers",), ("breast_cancer",), ("iris",), ("digits", "trainer.max_epochs=120", "model.dropout=0.4"),
+    ("classes",), ("numbers",), ("breast_cancer",), ("iris",),
+    ("digits", "trainer.max_epochs=120", "model.dropout=0.4"),
     ("classes", "optimizer=sgd", "optimizer.lr=0.05"), ("numbers", "optimizer=momentum", "optimizer.lr=0.01"),
     ("classes", "optimizer=rmsprop"), ("classes", "optimizer=adagrad", "optimizer.lr=0.05"),
     ("classes", "model.batch_norm=true"), ("numbers", "scheduler=cosine"),

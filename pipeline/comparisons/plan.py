@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.comparison_config import ComparisonConfig
-from pipeline.compose import flatten, load_config
+from pipeline.compose import flatten, key_of, load_config
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.metrics import LOSS_METRIC, monitors_of
@@ -94,7 +94,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     seeds_of(config.seed, config.seeds)
     vary = dict(config.vary)
     cases, paths = vary.pop(CASES, {}), flatten(vary)
-    given = {text.lstrip("+~").partition("=")[0] for text in overrides}
+    given = set(map(key_of, overrides))
     _refuse(_misvaried(paths, given) + _miscased(cases))
     parts = _parts(paths, cases)
     if len(parts) < 2:

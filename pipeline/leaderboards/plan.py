@@ -11,12 +11,13 @@ from typing import Any
 from pipeline.auto import AUTO
 from pipeline.baselines import BOOSTING, check_installed
 from pipeline.comparisons.plan import seeds_of
-from pipeline.compose import list_groups, load_config
+from pipeline.compose import key_of, list_groups, load_config
 from pipeline.config import Config
 from pipeline.data.sources import name_of
 from pipeline.errors import ConfigError
 from pipeline.leaderboard_config import LeaderboardConfig
 from pipeline.metrics import LOSS_METRIC, metrics_of
+from pipeline.studies.plan import group_of
 from pipeline.types import Task
 
 NOT_SHARED = {"tracking", "baselines", "predict", "serve", "seed", "leaderboard", "seeds"}  # may change as it goes on
@@ -89,7 +90,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     check_installed(config.baselines)
     seeds_of(config.data.split_seed + config.seed, config.seeds)  # of the splits, which are not less
     asked = config.leaderboard
-    if "model" in (text.lstrip("+~").partition("=")[0] for text in overrides):
+    if "model" in map(key_of, overrides):
         raise ConfigError("model: who is ranked is said by leaderboard.models; write leaderboard.models=[mlp]")
     networks = dict.fromkeys(asked.models or [name for name in list_groups(config_dir)["model"] if name != AUTO])
     baselines = baselines_of(config)
@@ -105,7 +106,9 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
                 )
         entries += [Entry(name_of(config.data), model, config) for model, config in found.items()]
         if baselines and not mistakes:
-            entries += [_of_baseline(_without_network([*overrides, *words], config_dir), name) for name in baselines]
+            others = [text for text in (*overrides, *words) if group_of(text) != "model"]
+            plain = _composed(others, config_dir)  # with the preprocessing of no network
+            entries += [_of_baseline(plain, name) for name in baselines]
     mistakes |= dict.fromkeys(_twice(entries))
     if mistakes:
         raise ConfigError(*mistakes)
@@ -131,11 +134,6 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> Config:
     config = load_config(overrides, config_dir, LeaderboardConfig)
     parts = {name: getattr(config, name) for name in Config.model_fields}
     return Config(**parts | {"baselines": ()})
-
-
-def _without_network(overrides: Sequence[str], config_dir: Path | None) -> Config:
-    """A config with the preprocessing of no network."""
-    return _composed([text for text in overrides if not text.lstrip("+~").startswith("model.")], config_dir)
 
 
 def _of_baseline(config: Config, name: str) -> Entry:

@@ -58,6 +58,11 @@ class Ensemble(nn.Module):
                 gradient.mul_(factor)
 
 
+def count_networks(network: nn.Module) -> int:
+    """The networks that are side by side in one: 1 where it is none but itself."""
+    return network.n_networks if isinstance(network, Ensemble) else 1
+
+
 class MLPEnsemble(Ensemble):
     """M fully connected networks whose layers are computed at once; inputs are embedded a member at a time."""
 

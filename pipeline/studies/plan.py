@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pipeline.compose import load_config
+from pipeline.compose import key_of, load_config
 from pipeline.config import Config
 from pipeline.distributions import plain
 from pipeline.errors import ConfigError
@@ -113,7 +113,7 @@ def _direction(objective: str) -> Direction:
 
 def group_of(override: str) -> str:
     """The group, or the section, that an override is about."""
-    return override.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0]
+    return key_of(override).partition(".")[0].partition("@")[0]
 
 
 def value_at(config: Config, path: str) -> Any:  # any value a config holds
