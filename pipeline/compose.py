@@ -125,11 +125,6 @@ def validate(values: Mapping[str, Any], kind: type[Config] = Config) -> Config:
         raise _errors(*mistakes_of(error, values, kind)) from error
 
 
-def key_of(override: str) -> str:
-    """What an override sets or chooses, as it is written."""
-    return override.lstrip("+~").partition("=")[0]
-
-
 def to_yaml(config: Config) -> str:
     """The config as YAML, in the order of its sections."""
     return str(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))

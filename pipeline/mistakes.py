@@ -32,6 +32,11 @@ def mistakes_of(error: ValidationError, values: Mapping[str, Any], kind: type[Co
     return [_explain(path, details, values, kind) for path, details in places.items()]
 
 
+def key_of(override: str) -> str:
+    """What an override sets or chooses, as it is written."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def hint(name: str, known: Iterable[str]) -> str:
     """What an unknown name may have meant, else what there is."""
     close = difflib.get_close_matches(name, known := sorted(known), n=1)

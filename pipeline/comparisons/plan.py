@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.comparison_config import ComparisonConfig
-from pipeline.compose import flatten, key_of, load_config
+from pipeline.compose import flatten, load_config
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.metrics import LOSS_METRIC, monitors_of
-from pipeline.mistakes import shown
+from pipeline.mistakes import key_of, shown
 from pipeline.types import Task
 
 CASES = "cases"  # the key of `vary` under which labels stand for overrides that belong together

@@ -11,12 +11,13 @@ from typing import Any
 from pipeline.auto import AUTO
 from pipeline.baselines import BOOSTING, check_installed
 from pipeline.comparisons.plan import seeds_of
-from pipeline.compose import key_of, list_groups, load_config
+from pipeline.compose import list_groups, load_config
 from pipeline.config import Config
 from pipeline.data.sources import name_of
 from pipeline.errors import ConfigError
 from pipeline.leaderboard_config import LeaderboardConfig
 from pipeline.metrics import LOSS_METRIC, metrics_of
+from pipeline.mistakes import key_of
 from pipeline.studies.plan import group_of
 from pipeline.types import Task
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pipeline.compose import key_of, load_config
+from pipeline.compose import load_config
 from pipeline.config import Config
 from pipeline.distributions import plain
 from pipeline.errors import ConfigError
 from pipeline.metrics import higher_is_better, monitors_of
+from pipeline.mistakes import key_of
 from pipeline.sections import Section
 from pipeline.space import Answers, Space, ends, overrides_of, parse_space, space_for
 from pipeline.study_config import StudyConfig
