@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STARTED = time.perf_counter()
 TRAIN = "train"  # the file of conf/ that a training run starts from: unlike others, with a network for the table
 
+A_RUN = "a run's id, its first digits, or its name"
+
 app = typer.Typer(
     help="A table goes in; a trained, evaluated and tracked neural network comes out.",
     add_completion=False,
@@ -47,14 +49,17 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="go on with a run that was cut off, from its last checkpoint"),
+        typer.Option(metavar="RUN", help=f"go on with a run that was cut off, from its last checkpoint: {A_RUN}"),
     ] = None,
     config_file: ConfigFile = None,
     config_dir: ConfigDir = None,
 ) -> None:
     """Train, evaluate and track one network."""
     overrides = _with_file(overrides, config_file)
-    config = _load(overrides, config_dir, TRAIN) if resume is None else _resumed(resume, overrides, config_dir)
+    if resume is None:
+        config = _load(overrides, config_dir, TRAIN)
+    else:
+        resume, config = _resumed(resume, overrides, config_dir)
     with _quick_imports():
         from pipeline.progress import ProgressReport
         from pipeline.tracking import connect
@@ -87,16 +92,16 @@ def study(
     config_dir: ConfigDir = None,
 ) -> None:
     """Search settings with Optuna: pruned, parallel, resumable; the winner is trained anew and tested."""
+    from pipeline.studies.plan import make_plan
     from pipeline.studies.workers import Pool
 
-    overrides = _with_file(overrides, config_file)
+    plan = make_plan(_with_file(overrides, config_file), config_dir)
     if dashboard:
-        _open_dashboard(overrides, config_dir, port)
-        return
-    with Pool() as pool:  # the workers import while the space is checked
-        from pipeline.studies.plan import make_plan
+        from pipeline.studies.dashboard import serve_dashboard
 
-        plan = make_plan(overrides, config_dir)
+        serve_dashboard(plan, port, announce=typer.echo)
+        return
+    with Pool() as pool:  # its workers import while this process does
         with _quick_imports():
             from pipeline.studies.display import StudyTable
             from pipeline.studies.study import run_study
@@ -115,12 +120,11 @@ def study(
 @app.command()
 def compare(overrides: Overrides = None, config_file: ConfigFile = None, config_dir: ConfigDir = None) -> None:
     """Vary settings over seeds: curves, times, and which differences are more than noise; resumable."""
+    from pipeline.comparisons.plan import make_plan
     from pipeline.studies.workers import Pool
 
-    with Pool() as pool:  # the workers import while the cases are composed
-        from pipeline.comparisons.plan import make_plan
-
-        plan = make_plan(_with_file(overrides, config_file), config_dir)
+    plan = make_plan(_with_file(overrides, config_file), config_dir)
+    with Pool() as pool:  # as in `study`
         with _quick_imports():
             from pipeline.comparisons.display import show_comparison
         listen(screen := terminal())
@@ -134,12 +138,11 @@ def compare(overrides: Overrides = None, config_file: ConfigFile = None, config_
 @app.command()
 def leaderboard(overrides: Overrides = None, config_file: ConfigFile = None, config_dir: ConfigDir = None) -> None:
     """Rank all models and baselines on one table or several, over splits: quality, time, size, latency; resumable."""
+    from pipeline.leaderboards.plan import make_plan
     from pipeline.studies.workers import Pool
 
-    with Pool() as pool:  # the workers import while the entrants are composed
-        from pipeline.leaderboards.plan import make_plan
-
-        plan = make_plan(_with_file(overrides, config_file), config_dir)
+    plan = make_plan(_with_file(overrides, config_file), config_dir)
+    with Pool() as pool:  # as in `study`
         with _quick_imports():
             from pipeline.leaderboards.display import show_leaderboard
         listen(screen := terminal())
@@ -182,7 +185,10 @@ def ui(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="a run's id, models:/NAME@ALIAS, a name, or a folder")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help=f"{A_RUN}; a registered model's name, models:/NAME@ALIAS, or a folder"),
+    ],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV or Parquet; - for CSV on standard input")],
     output: Annotated[str, typer.Option("-o", "--output", help="CSV or Parquet; - for standard output")],
     keep: Annotated[
@@ -230,7 +236,7 @@ def serve(
 
 @app.command()
 def register(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="id of a finished run")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=A_RUN)],
     overrides: Overrides = None,
 ) -> None:
     """Enter a run's model in the registry; it becomes champion where it is better on the same test rows."""
@@ -260,7 +266,7 @@ def models(overrides: Overrides = None) -> None:
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's id, its first digits, or its name")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=A_RUN)],
     overrides: Overrides = None,
     show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:
@@ -277,7 +283,7 @@ def report(
 
 @app.command()
 def doctor(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's id, its first digits, or its name")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=A_RUN)],
     overrides: Overrides = None,
     fix: Annotated[bool, typer.Option("--fix", help="train once more with what is advised, and show both")] = False,
 ) -> None:
@@ -344,13 +350,13 @@ def _load(overrides: list[str] | None, config_dir: Path | None = None, root: str
     return load_config(overrides or [], config_dir, root=root)
 
 
-def _resumed(run_id: str, overrides: list[str], config_dir: Path | None) -> "Config":
-    """The config a run was started with; only where to look for it can be said."""
+def _resumed(run: str, overrides: list[str], config_dir: Path | None) -> tuple[str, "Config"]:
+    """The id of a run and the config it was started with; only where to look for it can be said."""
     import yaml
 
     from pipeline.compose import validate
     from pipeline.errors import ConfigError
-    from pipeline.tracking import run_config
+    from pipeline.tracking import run_to_resume
 
     others = [override for override in overrides if not override.startswith("tracking.root=")]
     others += ["--config-dir"] if config_dir else []
@@ -359,9 +365,10 @@ def _resumed(run_id: str, overrides: list[str], config_dir: Path | None) -> "Con
             f"--resume: goes on with the run's own settings, got {others[0]}; leave it out, or start a new run"
         )
     root = _load(overrides).tracking.root
-    values = yaml.safe_load(run_config(root, run_id))
+    run_id, text = run_to_resume(root, run)
+    values = yaml.safe_load(text)
     values["tracking"]["root"] = root
-    return validate(values)
+    return run_id, validate(values)
 
 
 def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:
@@ -371,10 +378,3 @@ def _with_file(overrides: list[str] | None, file: Path | None) -> list[str]:
     from pipeline.compose import overrides_of_file
 
     return [*overrides_of_file(file, overrides or []), *(overrides or [])]
-
-
-def _open_dashboard(overrides: list[str], config_dir: Path | None, port: int) -> None:
-    from pipeline.studies.dashboard import serve_dashboard
-    from pipeline.studies.plan import make_plan
-
-    serve_dashboard(make_plan(overrides, config_dir), port, announce=typer.echo)

@@ -1,5 +1,6 @@
 """MLflow's model registry: which model of a data set is the champion, and where a model's files are."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from pipeline.bundle import DESCRIPTION, BundleError
 from pipeline.errors import TrackingError, first_line
 from pipeline.flavor import BUNDLE, FOLDER
 from pipeline.metrics import LOSS_METRIC, paired_bootstrap, shown
+from pipeline.runs import find_run, search_run
 from pipeline.store import has_store
 from pipeline.tested import TESTED, read_tested
-from pipeline.tracking import connect
+from pipeline.tracking import connect, store_errors
 from pipeline.types import Interval
 
 if TYPE_CHECKING:
@@ -37,21 +39,27 @@ class Registered:
         return f"registered as {self.name} version {self.version}, {self.alias}: {self.why}"
 
 
-def register(root: str, run_id: str) -> Registered:
+def register(root: str, asked: str) -> Registered:
     """Register a run's model; the champion changes only where this one is better on the same test rows.
 
+    Args:
+        root: the tracking root.
+        asked: the run, as for `find_run`.
+
     Raises:
-        TrackingError: there is no such run, it is not finished, has no model, or one that failed the parity gate.
+        TrackingError: there is no such run, or several; it is not finished, has no model, or one that failed the
+            parity gate.
     """
     client = _connect(root)
-    run = _run(client, root, run_id)
+    with store_errors(root):
+        run = find_run(client, root, asked)
     parity = run.data.tags.get("parity")
     if parity == "failed":
-        raise TrackingError(f"run '{run_id}': its model must not be used: {run.data.tags.get('parity.fault', '')}")
+        raise TrackingError(f"run '{asked}': its model must not be used: {run.data.tags.get('parity.fault', '')}")
     if parity is None or run.info.status != "FINISHED":
-        raise TrackingError(f"run '{run_id}': has no model to register (it is {run.info.status.lower()})")
+        raise TrackingError(f"run '{asked}': has no model to register (it is {run.info.status.lower()})")
     name = f"{run.data.tags['data']}-{run.data.tags['task']}".replace("/", "-").replace(":", "-")
-    known = _version_of(client, name, run_id)
+    known = _version_of(client, name, run.info.run_id)
     if known is not None:
         aliases = ", ".join(known.aliases) or "without an alias"
         return Registered(name, str(known.version), aliases, "it was registered before")
@@ -165,16 +173,18 @@ def bundle_folder(root: str, model: str | None) -> Path:
 
     Args:
         root: the tracking root.
-        model: a folder, a run's id, `models:/NAME@ALIAS` or `models:/NAME/VERSION`, or a registered model's name, whose
-            champion is meant; None: the champion registered last, else the best run.
+        model: a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`, a registered model's name, whose champion is
+            meant, or a run, as for `find_run`; None: the champion registered last, else the best run.
 
     Raises:
         BundleError: there is no such model; it says what to do.
+        TrackingError: several runs are called so, or the store cannot be used.
     """
     if model is not None and Path(model).is_dir():
         return _inside(Path(model))
     client = _connect(root)
-    run_id = _default(client, root) if model is None else _named(client, root, model)
+    with store_errors(root):
+        run_id = _default(client, root) if model is None else _named(client, root, model)
     try:
         return _local(client, client.get_run(run_id), f"{FOLDER}/{BUNDLE}")
     except Exception as error:
@@ -192,18 +202,17 @@ def _named(client: "MlflowClient", root: str, model: str) -> str:
 
     name, _, version = model.removeprefix("models:/").partition("/")
     name, _, alias = name.partition("@")
-    try:
+    with suppress(MlflowException):
         if version:
             return str(client.get_model_version(name, version).run_id)
-        if alias or model.startswith("models:/"):
-            return str(client.get_model_version_by_alias(name, alias or CHAMPION).run_id)
-        run = _maybe_run(client, model)
-        return run.info.run_id if run else str(client.get_model_version_by_alias(name, CHAMPION).run_id)
-    except MlflowException as error:
-        known = ", ".join(found.name for found in client.search_registered_models()) or "none"
-        raise BundleError(
-            f"model '{model}': no folder, run or registered model of this name under {root}; registered: {known}"
-        ) from error
+        return str(client.get_model_version_by_alias(name, alias or CHAMPION).run_id)
+    run = search_run(client, model)
+    if run is not None:
+        return str(run.info.run_id)
+    known = ", ".join(found.name for found in client.search_registered_models()) or "none"
+    raise BundleError(
+        f"model '{model}': no folder, run or registered model of this name under {root}; registered: {known}"
+    )
 
 
 def _default(client: "MlflowClient", root: str) -> str:
@@ -235,13 +244,6 @@ def _maybe_run(client: "MlflowClient", run_id: str | None) -> "Run | None":
         return client.get_run(run_id) if run_id else None
     except MlflowException:
         return None
-
-
-def _run(client: "MlflowClient", root: str, run_id: str) -> "Run":
-    run = _maybe_run(client, run_id)
-    if run is None:
-        raise TrackingError(f"run '{run_id}': is not under {root}")
-    return run
 
 
 def _connect(root: str) -> "MlflowClient":

@@ -17,6 +17,7 @@ from pipeline.config import Mlflow, Tracking
 from pipeline.database import make_database
 from pipeline.errors import PipelineError, TrackingError, first_line
 from pipeline.mistakes import shown
+from pipeline.runs import find_run
 from pipeline.sending import Dataset, Status, WholeRun, send
 from pipeline.store import is_remote, require_store, tracking_uri
 from pipeline.writer import Writer
@@ -257,25 +258,24 @@ def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) 
     return str(found.experiment_id)
 
 
-def run_config(root: str, run_id: str) -> str:
-    """The config.yaml of a run that can be resumed, as text.
+def run_to_resume(root: str, run: str) -> tuple[str, str]:
+    """The id and the config.yaml, as text, of a run that can be resumed; `run` as of `find_run`.
 
     Raises:
-        TrackingError: there is no such run, or it is over.
+        TrackingError: there is no such run, or several; it is over, or was started elsewhere.
     """
-    require_store(root, run_id)
-    try:
-        run = connect(root).get_run(run_id)
-    except Exception as error:
-        raise TrackingError(f"run '{run_id}': not in {tracking_uri(root)} ({first_line(error)})") from error
-    if run.info.status == "FINISHED":
-        raise TrackingError(f"run '{run_id}': is finished, there is nothing to resume; start a new run")
-    file = config_file(root, run_id)
+    require_store(root, run)
+    client = connect(root)
+    with store_errors(root):
+        info = find_run(client, root, run).info
+    if info.status == "FINISHED":
+        raise TrackingError(f"run '{run}': is finished, there is nothing to resume; start a new run")
+    file = config_file(root, info.run_id)
     if not file.is_file():
         raise TrackingError(
-            f"run '{run_id}': has no checkpoint under {file.parent}; it can be resumed where it was started only"
+            f"run '{run}': has no checkpoint under {file.parent}; it can be resumed where it was started only"
         )
-    return file.read_text()
+    return info.run_id, file.read_text()
 
 
 def checkpoint_file(root: str, run_id: str) -> Path:

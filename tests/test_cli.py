@@ -222,7 +222,7 @@ def test_no_gpu(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("run_id", ["abc", "0" * 32])
 def test_a_run_that_is_not_there(cli: Cli, root: Path, run_id: str) -> None:
     connect(str(root))
-    line = f"run '{run_id}': not in sqlite:///{root}/mlflow.db (Run with id={run_id} not found)"
+    line = f"run '{run_id}': not in sqlite:///{root}/mlflow.db; give a run's id, its first digits, or its name"
     assert refusal(cli("train", "--resume", run_id)) == line
     assert refusal(cli("train", "--resume", run_id, f"tracking.root={root}")) == line
 
@@ -251,7 +251,9 @@ def test_a_tracking_server_that_does_not_answer(cli: Cli, monkeypatch: pytest.Mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     away = "MLFLOW_TRACKING_URI: the tracking store http://127.0.0.1:9 cannot be used: API request to "
     assert refusal(cli("train", "data=iris")).startswith(away)
-    assert refusal(cli("train", "--resume", "abc")).startswith("run 'abc': not in http://127.0.0.1:9 (API request to ")
+    assert refusal(cli("train", "--resume", "abc")).startswith(away)
+    assert refusal(cli("predict", "abc", "in.csv", "-o", "out.csv")).startswith(away)
+    assert refusal(cli("register", "abc")).startswith(away)
 
 
 def test_several_mistakes_are_a_line_each(cli: Cli) -> None:

@@ -69,6 +69,8 @@ def test_where_losses_are_varied_a_metric_is_compared_that_all_share() -> None:
             ["seeds: the last of 2 from 4294967295 on must be less than 4294967296; use a smaller seed"]),
         (["vary.optimizer=[sgd,adam]", "comparison.name=a/b"],
             ["comparison.name: must be a folder's name, without / and \\, got 'a/b'"]),
+        (["vary.trainer.devices=[1,2]"],
+            ["vary: trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_before_the_first_run(overrides: list[str], lines: list[str]) -> None:

@@ -18,6 +18,7 @@ SHORT = [
     "data=iris", "trainer.max_epochs=2", "model.hidden=[8]", "leaderboard.models=[mlp]", "seeds=2", "doctor=off",
     "baselines=[dummy,linear]",
 ]  # fmt: skip
+IN_ONE = "trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto"
 
 
 @pytest.fixture(autouse=True)
@@ -86,14 +87,6 @@ def test_a_table_on_which_training_diverges_is_no_end_of_the_others(pool: Pool) 
     assert failed == {("iris", "mlp"): 0, ("iris", "dummy"): 0, ("wine", "mlp"): 1, ("wine", "dummy"): 0}
 
 
-@pytest.mark.parametrize("override", ["trainer.devices=2", "trainer.strategy=ddp"])
-def test_each_run_is_trained_in_one_process(override: str, pool: Pool) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^trainer\.devices: of many runs each is trained in one process; use 1, and "
-    ):
-        ranked(pool, override, "tracking=none")
-
-
 def test_a_metric_that_does_not_fit_a_table_is_refused(pool: Pool) -> None:
     with pytest.raises(ConfigError, match=r"^leaderboard\.metric: rmse does not fit iris \(multiclass\); choices: acc"):
         ranked(pool, "leaderboard.metric=rmse", "tracking=none")
@@ -104,6 +97,9 @@ def test_a_metric_that_does_not_fit_a_table_is_refused(pool: Pool) -> None:
     [
         ("leaderboard.models=[mpl]", "leaderboard, mpl: model: no such choice, got 'mpl', did you mean 'mlp'?"),
         ("seeds=0", "seeds: must be greater than or equal to 1, got 0"),
+        ("trainer.devices=2", IN_ONE),
+        ("trainer.strategy=ddp", IN_ONE),
+        ('leaderboard.tables=["trainer.devices=2"]', f"leaderboard, trainer.devices=2 mlp: {IN_ONE}"),
         (
             'leaderboard.tables=["data=iris","data=iris"]',
             "leaderboard.tables: must have names that differ, got iris twice; leave one out",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.comparisons.paired import holm, p_value, t_interval
+from pipeline.comparisons.paired import holm, p_value, p_values, t_interval
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9)
 
@@ -29,7 +29,7 @@ def test_one_value_has_no_bounds_and_no_test() -> None:
     assert found.value == 2
     assert math.isnan(found.low)
     assert math.isnan(found.high)
-    assert p_value([2.0]) == 1
+    assert p_values({"a": np.array([2.0])}) == {}
 
 
 @given(values=VALUES.filter(lambda values: np.std(values) > 1e-6))
@@ -45,3 +45,9 @@ def test_holm_corrects_the_smallest_most_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_several_differences_are_adjusted_for_their_number() -> None:
+    found = p_values({"a": np.array([1.0, 1.1, 0.9]), "b": np.array([1.0, -1.0, 0.5])})
+    assert found["a"] == pytest.approx(2 * p_value([1.0, 1.1, 0.9]))
+    assert found["b"] == pytest.approx(p_value([1.0, -1.0, 0.5]))

@@ -73,6 +73,26 @@ def test_every_range_and_branch_that_no_config_can_hold_is_told_at_once() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["model=tabm"], "search: mlp is made for model=mlp, got model=tabm; use search=tabm or model=mlp"),
+        (["search=full", "model=resnet"],
+            "search: full is made for model=mlp, got model=resnet; use search=resnet or model=mlp"),
+        (["search=tabm", "model=mlp"],
+            "search: tabm is made for model=tabm, got model=mlp; use search=mlp or model=tabm"),
+        (["trainer.devices=2"],
+            "trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto"),
+        (["search.space={trainer.devices:{type:categorical,choices:[1,2]}}"],
+            "search.space: trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto"),
+    ],
+)  # fmt: skip
+def test_a_space_that_does_not_fit_the_run_is_one_line(overrides: list[str], line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_plan(["data=iris", "search=mlp", *overrides])
+    assert error.value.lines == (line,)
+
+
 def test_the_value_at_a_path_is_the_configs_and_of_a_group_its_choice() -> None:
     config = plan("optimizer=sgd").config
     assert (value_at(config, "optimizer"), value_at(config, "optimizer.lr")) == ("sgd", config.optimizer.lr)

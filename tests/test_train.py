@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from pipeline.compose import load_config
 from pipeline.errors import ConfigError, TrackingError, TrainingError
-from pipeline.tracking import connect, run_config
+from pipeline.tracking import connect, run_to_resume
 from pipeline.train import train
 from tests.conftest import Done, mixed_frame, quick, write_csv
 
@@ -261,9 +261,11 @@ def test_only_a_run_that_can_go_on_is_resumed(root: Path) -> None:
     finished = train(load_config(["data=iris", "trainer.max_epochs=1"])).run_id
     message = f"^run '{finished}': is finished, there is nothing to resume; start a new run$"
     with pytest.raises(TrackingError, match=message):
-        run_config(str(root), finished)
-    with pytest.raises(TrackingError, match=r"^run 'nonesuch': not in sqlite:///.*mlflow\.db \("):
-        run_config(str(root), "nonesuch")
+        run_to_resume(str(root), finished)
+    with pytest.raises(
+        TrackingError, match=r"^run 'nonesuch': not in sqlite:///.*mlflow\.db; give a run's id, its first d"
+    ):
+        run_to_resume(str(root), "nonesuch")
 
 
 # ---------------------------------------------------------------- several processes

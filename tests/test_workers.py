@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -60,8 +62,28 @@ def test_a_pool_grows_and_ends_its_processes() -> None:
         pool.grow(2)
         pool.grow(1)
         assert pool.idle == 2
+        for number in range(2):
+            pool.submit(trial(number, "trainer.max_epochs=100000", "trainer.patience=null"))
+        assert pool.idle == 0
         processes = [worker.process for worker in pool._workers]
+        assert [process.is_alive() for process in processes] == [True, True]
     assert not any(process.is_alive() for process in processes)
+
+
+def test_ctrl_c_while_the_server_imports_is_the_leading_process_alone() -> None:
+    """The keys reach every process of the terminal; what the server would print stands in no log."""
+    code = (
+        "import signal, os, threading, time\n"
+        "from pipeline.studies.workers import Pool\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "threading.Timer(0.5, os.killpg, (0, signal.SIGINT)).start()\n"
+        "with Pool() as pool:\n"
+        "    time.sleep(1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Runs of two settings with one seed share the split, the order of rows and as far
 differences are taken seed by seed, which takes out what a seed does to both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,16 +25,20 @@ def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def p_values(differences: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of several differences from one, the p of each, adjusted by Holm; of none where a seed is all there is."""
+    tested = {name: p_value(values) for name, values in differences.items() if len(values) > 1}
+    return dict(zip(tested, holm(list(tested.values())), strict=True))
+
+
 def p_value(differences: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p of a paired t-test: how often noise alone gives a mean difference as large; 1 for one pair.
+    """Two-sided p of a paired t-test of two pairs or more: how often noise alone gives a mean difference as large.
 
     With few seeds it rests on the differences being about normal, which few seeds cannot show.
     """
     from scipy import stats
 
     array = np.asarray(differences, dtype=float)
-    if len(array) < 2:
-        return 1.0
     spread = float(array.std(ddof=1))
     if spread == 0:
         return 1.0 if array[0] == 0 else 0.0

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.metrics import LOSS_METRIC, monitors_of
 from pipeline.mistakes import key_of, shown
+from pipeline.studies.plan import in_one_process
 from pipeline.types import Task
 
 CASES = "cases"  # the key of `vary` under which labels stand for overrides that belong together
@@ -183,7 +184,7 @@ def _composed(
     cases, mistakes = {}, dict[str, None]()
     for label, own in parts.items():
         try:
-            cases[label] = _of_a_run(load_config([*overrides, *own], config_dir, ComparisonConfig))
+            cases[label] = in_one_process(_of_a_run(load_config([*overrides, *own], config_dir, ComparisonConfig)))
         except ConfigError as error:
             mistakes |= dict.fromkeys(f"vary: {line}" for line in error.lines)
     _refuse(list(mistakes))

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.comparisons.child import Child
-from pipeline.comparisons.paired import holm, p_value, t_interval
+from pipeline.comparisons.paired import p_values, t_interval
 from pipeline.comparisons.plan import Key, Plan
 from pipeline.metrics import higher_is_better, shown, tested_metric
 from pipeline.types import Interval, Task
@@ -58,7 +58,7 @@ def summarize(plan: Plan, task: Task, children: Mapping[Key, Child]) -> Summary:
     if quality is None:
         quality = float(values[ranked[(len(ranked) - 1) // 2]].mean())
     excess = {label: sign * (values[label] - values[ranked[0]]) for label in ranked[1:]}
-    adjusted = dict(zip(excess, holm([p_value(difference) for difference in excess.values()]), strict=True))
+    adjusted = p_values(excess)
     cases = []
     for label in [*ranked, *(label for label in by_case if label not in values)]:
         case = _case(label, by_case[label], metric, asked.epoch, tested, quality, plan.curves(task))

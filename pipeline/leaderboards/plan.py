@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.leaderboard_config import LeaderboardConfig
 from pipeline.metrics import LOSS_METRIC, metrics_of
 from pipeline.mistakes import key_of
-from pipeline.studies.plan import group_of
+from pipeline.studies.plan import group_of, in_one_process
 from pipeline.types import Task
 
 NOT_SHARED = {"tracking", "baselines", "predict", "serve", "seed", "leaderboard", "seeds"}  # may change as it goes on
@@ -87,7 +87,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     Raises:
         ConfigError: with a line for every mistake.
     """
-    config = load_config(overrides, config_dir, LeaderboardConfig)
+    config = in_one_process(load_config(overrides, config_dir, LeaderboardConfig))
     check_installed(config.baselines)
     seeds_of(config.data.split_seed + config.seed, config.seeds)  # of the splits, which are not less
     asked = config.leaderboard
@@ -132,7 +132,7 @@ def _words(text: str) -> list[str]:
 
 def _composed(overrides: Sequence[str], config_dir: Path | None) -> Config:
     """The sections of a training run alone, without baselines, which are entrants here."""
-    config = load_config(overrides, config_dir, LeaderboardConfig)
+    config = in_one_process(load_config(overrides, config_dir, LeaderboardConfig))
     parts = {name: getattr(config, name) for name in Config.model_fields}
     return Config(**parts | {"baselines": ()})
 

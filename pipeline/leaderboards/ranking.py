@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.comparisons.child import Child
-from pipeline.comparisons.paired import holm, p_value, t_interval
+from pipeline.comparisons.paired import p_values, t_interval
 from pipeline.metrics import higher_is_better, shown
 from pipeline.types import Interval
 
@@ -71,7 +71,7 @@ def _standings(table: str, scored: Scored, metric: str) -> list[Standing]:
     ranks = ranks_of(np.stack(list(costs.values()))).mean(axis=1)
     order = sorted(costs, key=lambda name: (np.isnan(costs[name]).any(), np.nan_to_num(costs[name]).mean()))
     excess = {name: costs[name] - costs[order[0]] for name in order[1:] if not np.isnan(costs[name]).any()}
-    adjusted = dict(zip(excess, holm([p_value(each) for each in excess.values()]), strict=True))
+    adjusted = p_values(excess)
     rank_of = dict(zip(costs, ranks, strict=True))
     return [
         Standing(
@@ -115,7 +115,7 @@ def _verdict(rows: Sequence[Standing], n_seeds: int) -> str:
     best = rows[0]
     said = f"{best.table}: {best.entrant} is first, {best.metric} {shown(best.value.value)}"
     alike = [row.entrant for row in rows[1:] if row.p is not None and row.p >= ALPHA]
-    if n_seeds > 1 and alike:
+    if alike:
         said += f"; not to be told apart from it: {', '.join(alike)}"
     failed = [f"{row.entrant} ({row.n_failed} of {n_seeds} seeds)" for row in rows if row.n_failed]
     return said + (f"; failed: {', '.join(failed)}" if failed else "")

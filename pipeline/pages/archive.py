@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +13,8 @@ from pipeline.compose import MISSING, compose_values, flatten, list_groups
 from pipeline.errors import ConfigError, TrackingError
 from pipeline.pages.past import BEST, CONFIG, PastRun
 from pipeline.pages.sheet import sheet
-from pipeline.store import require_store, tracking_uri
+from pipeline.runs import find_run
+from pipeline.store import require_store
 from pipeline.tracking import PARENT, connect, store_errors
 
 ARTIFACT = "report.html"
@@ -107,31 +108,10 @@ def _look_up(root: str, run: str) -> tuple[Any, Any]:
     require_store(root, run)
     client = connect(root)
     with store_errors(root):
-        found = _find(client, root, run)
+        found = find_run(client, root, run)
     if not any(name in found.data.tags for name in OURS):
         raise TrackingError(f"run '{run}': was not made by `pipeline`, so that there is nothing to report")
     return client, found
-
-
-def _find(client: Any, root: str, run: str) -> Any:
-    """The run that is meant: by its id, else by the first digits of one, else by name."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for wanted in _filters(run):
-        found = client.search_runs(experiments, wanted, max_results=10) if experiments else []
-        if len(found) > 1:
-            ids = ", ".join(each.info.run_id for each in found[:3])
-            raise TrackingError(f"run '{run}': several are called so: {ids}{', …' * (len(found) > 3)}; give an id")
-        if found:
-            return found[0]
-    raise TrackingError(f"run '{run}': not in {tracking_uri(root)}; give a run's id, its first digits, or its name")
-
-
-def _filters(run: str) -> Iterator[str]:
-    if re.fullmatch("[0-9a-f]{4,32}", run):
-        yield f"attributes.run_id LIKE '{run}%'"
-    quote = '"' if "'" in run else "'"
-    if quote not in run:
-        yield f"attributes.run_name = {quote}{run}{quote}"
 
 
 def _registered(client: Any, run_id: str) -> str:

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from pipeline.compose import load_config
-from pipeline.config import Config
+from pipeline.compose import list_groups, load_config
+from pipeline.config import Config, choices_of
 from pipeline.distributions import plain
 from pipeline.errors import ConfigError
 from pipeline.metrics import higher_is_better, monitors_of
@@ -17,6 +17,7 @@ from pipeline.space import Answers, Space, ends, overrides_of, parse_space, spac
 from pipeline.study_config import StudyConfig
 from pipeline.types import Task
 
+C = TypeVar("C", bound=Config)
 Direction = Literal["minimize", "maximize"]
 MAY_CHANGE = {  # when a study goes on: how long, where and by whom, but not what is searched
     "name", "n_trials", "timeout", "workers", "enqueue", "storage", "heartbeat_seconds", "max_failures",
@@ -82,7 +83,7 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None) -> Plan:
     Raises:
         ConfigError: with a line for every mistake, naming the path.
     """
-    config = load_config(overrides, config_dir, StudyConfig)
+    config = in_one_process(load_config(overrides, config_dir, StudyConfig))
     objectives = config.study.metrics or (config.study.metric or config.trainer.monitor,)
     plan = Plan(
         config=config,
@@ -101,11 +102,27 @@ def _check_ends(plan: Plan) -> None:
     mistakes: dict[str, None] = {}
     for answers in ends(plan.space, plan.length):
         try:
-            plan.trial_config(answers)
+            in_one_process(plan.trial_config(answers))
         except ConfigError as error:
             mistakes |= dict.fromkeys(f"search.space: {line}" for line in error.lines)
     if mistakes:
-        raise ConfigError(*mistakes)
+        raise ConfigError(*(_of_another_network(plan.config) or mistakes))
+
+
+def _of_another_network(config: StudyConfig) -> list[str]:
+    """A line where a shipped space is of another network than is searched, which has a space of its own."""
+    spaces, name, model = list_groups()["search"], config.search.name, config.model.name
+    made_for = name if name in choices_of("model") else "mlp"
+    if name not in spaces or model not in spaces or model == made_for:
+        return []
+    return [f"search: {name} is made for model={made_for}, got model={model}; use search={model} or model={made_for}"]
+
+
+def in_one_process(config: C) -> C:
+    """The config of one run of many; raises ConfigError where several processes are to train its network."""
+    if config.trainer.devices != 1 or config.trainer.strategy == "ddp":
+        raise ConfigError("trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto")
+    return config
 
 
 def _direction(objective: str) -> Direction:

@@ -4,20 +4,13 @@ import os
 from typing import Literal
 
 from pipeline.config import Config, NoTracking
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import DataError
 from pipeline.studies.jobs import Died, Ended, Probe, Probed
 from pipeline.studies.workers import Pool
 
 
 def probe(pool: Pool, config: Config) -> Probed:
-    """Prepare the table and time an epoch.
-
-    Raises:
-        ConfigError: several processes are to train one network.
-        DataError: the table cannot be trained on.
-    """
-    if config.trainer.devices != 1 or config.trainer.strategy == "ddp":
-        raise ConfigError("trainer.devices: of many runs each is trained in one process; use 1, and strategy=auto")
+    """Prepare the table and time an epoch; raises DataError where the table cannot be trained on."""
     pool.submit(Probe(config.model_copy(update={"tracking": NoTracking(name="none", root=config.tracking.root)})))
     while True:
         for _, event in pool.events(1.0):

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -31,15 +32,21 @@ class Worker:
 
 @dataclass
 class Pool:
-    """Workers, made anew when one dies."""
+    """Workers, made when there is a job for them, and anew when one dies."""
 
     n_workers: int = 1
     _context: Any = field(default_factory=lambda: multiprocessing.get_context("forkserver"))
     _workers: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> "Pool":
+        """Have the server import; the first job waits for it, nothing before does."""
         self._context.set_forkserver_preload([PRELOADED])
-        self._workers = [self._start() for _ in range(self.n_workers)]
+        resource_tracker.ensure_running()  # which unblocks signals, so not while they are blocked
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server's, while it imports
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +58,7 @@ class Pool:
     @property
     def idle(self) -> int:
         """How many more jobs can start now."""
-        return sum(worker.job is None for worker in self._workers)
+        return self.n_workers - len(self.jobs)
 
     @property
     def jobs(self) -> list[Job]:
@@ -59,17 +66,18 @@ class Pool:
         return [worker.job for worker in self._workers if worker.job is not None]
 
     def grow(self, n_workers: int) -> None:
-        """Have so many workers."""
-        self._workers += [self._start() for _ in range(n_workers - len(self._workers))]
+        """Have so many workers, at least."""
+        self.n_workers = max(n_workers, self.n_workers)
 
     def submit(self, job: Job) -> None:
-        """Start a job on an idle worker; one that has died is replaced first."""
-        place = next(place for place, worker in enumerate(self._workers) if worker.job is None)
-        if not self._workers[place].process.is_alive():
-            self._workers[place] = self._start()
-        self._workers[place].job = job
+        """Start a job on an idle worker, which must not have died, or on a new one."""
+        self._workers = [worker for worker in self._workers if worker.job is not None or worker.process.is_alive()]
+        worker = next((worker for worker in self._workers if worker.job is None), None)
+        if worker is None:
+            self._workers.append(worker := self._start())
+        worker.job = job
         with suppress(OSError):  # it died this moment, which `events` will tell
-            self._workers[place].connection.send(job)
+            worker.connection.send(job)
 
     def events(self, seconds: float) -> Iterator[tuple[Job, Event]]:
         """What happened to the jobs, waited for so many seconds at most; a Report is to be answered with `answer`."""
