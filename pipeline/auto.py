@@ -66,6 +66,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.config import choices_of
 from pipeline.errors import ConfigError
 from pipeline.mistakes import hint
+from pipeline.sections import NOT_TYPED
 
 if TYPE_CHECKING:
     from pipeline.data.shape import Shape
@@ -125,7 +126,7 @@ def named(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 def _having(given: AbstractSet[str], chosen: str) -> str | None:
     """The first network that has the settings that are given, where the chosen one has not; ConfigError: none has."""
     fields = {name: kind.model_fields.keys() for name, kind in choices_of("model").items()}
-    known = dict.fromkeys(name for names in fields.values() for name in names if name not in ("name", "chosen"))
+    known = dict.fromkeys(name for names in fields.values() for name in names if name not in NOT_TYPED)
     if unknown := sorted(given - known.keys()):
         raise ConfigError(*(f"model.{name}: no such setting{hint(name, known)}" for name in unknown))
     fitting = [name for name in fields if given <= fields[name]]

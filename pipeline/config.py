@@ -30,7 +30,7 @@ class DataSection(Section):
     split: Literal["auto", "stratified", "random", "grouped", "time"] = Field(
         description="auto: grouped or time where data.group or data.time is given, else stratified for classes"
     )
-    val_size: Fraction = Field(description="share of all rows for validation")
+    val_size: Fraction = Field(description="share of all rows for validation; trainer.folds go without")
     test_size: Fraction = Field(description="share of all rows for the test; unused with data.test_path")
     split_seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(
         description="seed of the split alone, so that runs with different seeds are tested on the same rows"

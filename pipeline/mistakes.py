@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from pipeline.comparison_config import ComparisonConfig
 from pipeline.config import Config, choices_of
 from pipeline.leaderboard_config import LeaderboardConfig
-from pipeline.sections import FOLDER
+from pipeline.sections import FOLDER, NOT_TYPED
 from pipeline.study_config import StudyConfig
 
 
@@ -110,7 +110,7 @@ def _siblings(path: str, values: Mapping[str, Any], kind: type[Config]) -> Itera
         return kind.model_fields
     choices = choices_of(section, AnyConfig)
     chosen = choices.get(values[section].get("name")) or next(iter(choices.values()))
-    return [name for name in chosen.model_fields if name != "name"]
+    return [name for name in chosen.model_fields if name not in NOT_TYPED]
 
 
 def rule(message: str) -> str:

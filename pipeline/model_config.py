@@ -83,6 +83,10 @@ class Mlp(ModelSection):
         description="ntk: weights are divided by √d_in where they are used, not where they begin (Jacot et al. 2018)"
     )
     clamp_output: bool = Field(description="in regression, predictions stay within the training targets' range")
+    scale_lr_factor: Rate = Field(description="factor on optimizer.lr for model.input_scale")
+    bias_lr_factor: Rate = Field(description="the same for the biases of linear layers")
+    activation_lr_factor: Rate = Field(description="the same for model.parametric_activation")
+    num_embedding_lr_factor: Rate = Field(description="the same for model.num_embedding")
 
     @model_validator(mode="after")
     def _lists_match_layers(self) -> Self:
@@ -115,11 +119,7 @@ class RealMlp(Mlp):
     activation: Activation | Literal["auto"] | tuple[Activation, ...] = Field(  # type: ignore[assignment]  # auto is its own
         description="one for all hidden layers, or a list of one each; auto: selu for classes, mish for regression"
     )
-    scale_lr_factor: Rate = Field(description="factor on optimizer.lr for model.input_scale")
-    bias_lr_factor: Rate = Field(description="the same for biases")
-    activation_lr_factor: Rate = Field(description="the same for model.parametric_activation")
-    num_embedding_lr_factor: Rate = Field(description="the same for numeric embeddings")
-    regression_lr_factor: Rate = Field(description="the same for every weight, in regression")
+    regression_lr_factor: Rate = Field(description="factor on optimizer.lr for every weight, in regression")
 
 
 class Tabm(ModelSection):

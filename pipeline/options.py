@@ -31,14 +31,19 @@ def describe_groups(config_dir: Path | None = None) -> str:
         "group=choice picks one of these (* is the default); `pipeline options GROUP` lists its fields",
         "",
     ]
-    for group, choices in list_groups(config_dir).items():
+    for group, choices in _groups(config_dir).items():
         marked = [choice + "*" * ({group: choice} in defaults) for choice in choices]
-        lines.append(f"{group:<12} {'  '.join(marked)}")
+        lines.append(f"{group:<12} {'  '.join(marked) or 'fields only'}")
     lines.append("")
     for name in ("seed", "baselines"):  # which belong to no group
-        field = Config.model_fields[name]
-        lines += [f"{name}={_shown(shipped[0][name])}   ({_range(field)})", *_wrap(field.description or "", "    ")]
+        lines += _entry("", name, shipped[0], Config.model_fields[name])
     return "\n".join(lines)
+
+
+def _groups(config_dir: Path | None) -> dict[str, list[str]]:
+    """The choices of each group; of a command's own section there need be none."""
+    groups = list_groups(config_dir)
+    return {group: groups.get(group, []) for group in sorted({*groups, *APART})}
 
 
 def describe_group(group: str, config_dir: Path | None = None) -> str:
@@ -47,16 +52,18 @@ def describe_group(group: str, config_dir: Path | None = None) -> str:
     Raises:
         ConfigError: there is no such group, or a file in `config_dir` is no choice of it.
     """
-    groups = list_groups(config_dir)
-    if group not in groups and group not in APART:
+    groups = _groups(config_dir)
+    if group not in groups:
         raise ConfigError(f"options: no such group, got '{group}'; groups: {', '.join(groups)}")
     apart = [_describe_apart(group, APART[group], config_dir)] if group in APART else []
-    return "\n\n".join([*apart, *(_describe(group, choice, config_dir) for choice in groups.get(group, ()))])
+    return "\n\n".join([*apart, *(_describe(group, choice, config_dir) for choice in groups[group])])
 
 
 def _describe_apart(group: str, kind: type[Config], config_dir: Path | None) -> str:
-    section = compose_values((), config_dir, kind)[group]
-    return "\n".join([group, *_fields(group, choices_of(group, kind)[group], section)])
+    values = compose_values((), config_dir, kind)
+    beside = [name for name in kind.model_fields if name not in Config.model_fields and name != group]
+    lines = [line for name in beside for line in _entry("  ", name, values, kind.model_fields[name])]
+    return "\n".join([group, *_fields(group, choices_of(group, kind)[group], values[group]), *lines])
 
 
 def _describe(group: str, choice: str, config_dir: Path | None) -> str:
@@ -77,9 +84,15 @@ def _fields(group: str, kind: type[Section], section: Mapping[str, Any]) -> list
     lines = _wrap(kind.__doc__ or "", "  ")
     for name, field in kind.model_fields.items():
         if name != "name" or group in NAMED:
-            lines.append(f"  {group}.{name}={_shown(section.get(name, MISSING))}   ({_range(field)})")
-            lines += _wrap(field.description or "", "      ")
+            lines += _entry(f"  {group}.", name, section, field)
     return lines
+
+
+def _entry(before: str, name: str, values: Mapping[str, Any], field: FieldInfo) -> list[str]:
+    """A field with its default and range, and what it means, a step further in than `before` begins."""
+    indent = " " * (4 + len(before) - len(before.lstrip()))
+    entry = f"{before}{name}={_shown(values.get(name, MISSING))}   ({_range(field)})"
+    return [entry, *_wrap(field.description or "", indent)]
 
 
 def _file(group: str, choice: str, config_dir: Path | None) -> Path:
@@ -133,6 +146,8 @@ def _kind(annotation: Any) -> str:  # any type a field may have
         return " | ".join("list of these" if kind == f"list of {kinds[0]}" else kind for kind in kinds)
     if origin is tuple:
         return f"list of {'' if Ellipsis in arguments else f'{len(arguments)} × '}{_kind(arguments[0])}"
+    if origin is dict:
+        return "names with a value each"
     if annotation is type(None):
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, Section):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
+NOT_TYPED = ("name", "chosen")  # fields of a choice that it has with it, or that are told of it
 Whole = Annotated[int, Strict()]  # strict: true is not read as 1
 Number = Annotated[float, Strict()]
 Name = Annotated[str, Field(min_length=1)]

@@ -116,7 +116,7 @@ ALONGSIDE = {
     "networks.inputs": ["networks.embeddings", "networks.numeric"],
     "networks.mlp": ["networks.activations", "networks.dropout", "networks.initializers", "networks.inputs"],
     "networks.ft_transformer": ["networks.dropout"],
-    "networks.realmlp": ["networks.activations", "networks.mlp"],
+    "networks.realmlp": ["networks.mlp"],
     "networks.resnet": ["networks.dropout", "networks.inputs"],
     "networks.tabm": ["networks.dropout", "networks.inputs"],
     "networks.ensemble": ["networks.activations", "networks.fast", "networks.mlp"],

@@ -103,7 +103,8 @@ USAGE = "Try `pipeline --help`"
         (["train", "--resume"], f"Option '--resume' requires an argument. {USAGE}"),
         (["options", "model", "data"], f"Got unexpected extra argument(s) (data). {USAGE}"),
         (["options", "modle"], "options: no such group, got 'modle'; groups: comparison, data, doctor, experiment, "
-            "loss, model, optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer"),
+            "leaderboard, loss, model, optimizer, predict, preprocess, scheduler, search, serve, study, tracking, "
+            "trainer"),
         (["config", "--config-dir", "nowhere"], "--config-dir: no such folder, got 'nowhere'"),
         (["train", "seed"], "'seed': not an override; write group=choice or section.field=value"),
         (["train", "optimizer=adm"], "optimizer: no such choice, got 'adm', did you mean 'adam'?"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.groups import groups_of
 from pipeline.model_config import Mlp
 from pipeline.networks import count_parameters
 from pipeline.networks.mlp import MLP, BatchNorm
@@ -30,6 +31,10 @@ PLAIN: dict[str, Any] = {
     "input_scale": False,
     "parametrization": "standard",
     "clamp_output": False,
+    "scale_lr_factor": 1,
+    "bias_lr_factor": 1,
+    "activation_lr_factor": 1,
+    "num_embedding_lr_factor": 1,
 }
 
 
@@ -119,3 +124,23 @@ def test_initial_weights_from_data_fit_what_layers_see_in_training(batch_norm: b
     assert {float(kept.sum()) for name, kept in made.named_buffers() if name.endswith("mean")} <= {0.0}
     variance = made.train()(num, cat).var(dim=0, correction=0)
     torch.testing.assert_close(variance, torch.ones_like(variance), rtol=1e-3, atol=0)
+
+
+def test_each_kind_of_weight_may_have_a_rate_of_its_own_and_matrices_alone_decay() -> None:
+    parts = {"input_scale": True, "parametric_activation": True, "num_embedding": "pbld", "batch_norm": True}
+    factors = {f"{kind}_lr_factor": factor for kind, factor in (
+        ("scale", 2), ("bias", 3), ("activation", 4), ("num_embedding", 5))}  # fmt: skip
+    torch.manual_seed(0)
+    mlp = MLP(Mlp(**(PLAIN | parts | factors)), Features("multiclass", 4, (3,), 3, edges=((0.0, 1.0),) * 4))
+    names = {parameter: name for name, parameter in mlp.named_parameters()}
+    given = {names[weight]: group for group in groups_of(mlp) for weight in group.parameters}
+    assert {name for name, group in given.items() if group.decays} == {
+        name for name, weight in mlp.named_parameters() if weight.ndim >= 2
+    }
+    expected = {"factor": 2.0, "share": 4.0, "bias": 3.0}
+    norms = {f"layers.{place}" for place, layer in enumerate(mlp.layers) if isinstance(layer, BatchNorm)}
+    for name, group in given.items():
+        module, _, kind = name.rpartition(".")
+        of_numbers = name.startswith("inputs.numbers.")
+        assert group.lr_factor == (5 if of_numbers else 1 if module in norms else expected.get(kind, 1)), name
+    assert {group.lr_factor for group in given.values()} == {1, 2, 3, 4, 5}

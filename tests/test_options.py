@@ -90,12 +90,15 @@ def test_what_has_no_choices_is_described_too() -> None:
     lines = described("leaderboard").splitlines()
     assert "  leaderboard.models=null   (list of text | null)" in lines
     assert "  leaderboard.name=null   (text | null)" in lines
+    assert "  seeds=3   (whole number ≥ 1)" in lines
+    assert "leaderboard  fields only" in describe_groups().splitlines()
 
 
 def test_what_studies_and_comparisons_have_is_listed_with_its_name() -> None:
     assert "  study.name=null   (text | null)" in described("study").splitlines()
     assert "  comparison.epoch=best   (best | last)" in described("comparison").splitlines()
     assert "comparison=activations" in described("comparison").splitlines()
+    assert "  vary={}   (names with a value each)" in described("comparison").splitlines()
 
 
 @pytest.mark.parametrize("group", [group for group in list_groups() if group not in SECTIONS])
@@ -114,8 +117,8 @@ def test_an_unknown_group() -> None:
     with pytest.raises(ConfigError) as refused:
         describe_group("optimiser")
     assert refused.value.lines == (
-        "options: no such group, got 'optimiser'; groups: comparison, data, doctor, experiment, loss, model, "
-        "optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer",
+        "options: no such group, got 'optimiser'; groups: comparison, data, doctor, experiment, leaderboard, loss, "
+        "model, optimizer, predict, preprocess, scheduler, search, serve, study, tracking, trainer",
     )
 
 

@@ -1,12 +1,14 @@
 """The fully connected network."""
 
 import math
+from collections.abc import Iterator
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.groups import Group
 from pipeline.model_config import Mlp
 from pipeline.networks.activations import Parametric, build_activation
 from pipeline.networks.dropout import Dropout
@@ -56,11 +58,13 @@ class Scale(nn.Module):
 class MLP(nn.Module):
     """Per hidden layer linear, batch norm, activation, dropout; then a linear output layer."""
 
+    rate = 1.0  # a factor on the learning rate of all weights
     low: Tensor | None
     high: Tensor | None
 
     def __init__(self, config: Mlp, features: Features) -> None:
         super().__init__()
+        self.config = config
         self.inputs = Inputs(config, features)
         n_hidden = len(config.hidden)
         self.inits = _per_layer(config.init, n_hidden + 1)
@@ -84,6 +88,24 @@ class MLP(nn.Module):
         if self.low is not None and self.high is not None and not self.training:
             out = torch.minimum(torch.maximum(out, self.low), self.high)
         return out.unsqueeze(1)
+
+    def parameter_groups(self) -> Iterator[Group]:
+        """Each weight with the factor of its kind."""
+        of_numbers = {*self.inputs.numbers.modules()} if self.inputs.numbers else {}
+        for module in self.modules():
+            factor = self.config.num_embedding_lr_factor if module in of_numbers else 1.0
+            if isinstance(module, Scale):
+                factor = self.config.scale_lr_factor
+            elif isinstance(module, Parametric):
+                factor = self.config.activation_lr_factor
+            for name, parameter in module.named_parameters(recurse=False):
+                is_bias = isinstance(module, nn.Linear) and name == "bias"
+                own = self.config.bias_lr_factor if is_bias else factor
+                yield Group([parameter], self.rate * own, decays=self.decays(parameter, is_bias=is_bias))
+
+    def decays(self, parameter: nn.Parameter, *, is_bias: bool) -> bool:
+        """Whether weight decay reaches it: matrices alone, as in any network."""
+        return parameter.ndim >= 2
 
     def begin(self, num: Tensor, cat: Tensor) -> None:
         """Fit the layers of init=data to training rows num (N, n_num) and cat (N, n_cat), from the first one on."""
