@@ -101,7 +101,7 @@ def test_networks_in_threads_are_those_that_take_turns_dropout_included(
     config = quick(*mixed_table(tmp_path), f"model={model}", "trainer.folds=3", f"trainer.precision={precision}")
     found = {}
     for n_cores, told in ((1, "1 torch thread\n"), (2, "1 torch thread, 2 networks at a time\n")):
-        monkeypatch.setattr("pipeline.threads.os.cpu_count", lambda n=n_cores: n)
+        monkeypatch.setattr("pipeline.threads.cores", lambda n=n_cores: n)
         with caplog.at_level(logging.INFO, "pipeline"):
             found[n_cores] = train(config)
         assert told in caplog.text

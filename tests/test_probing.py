@@ -19,10 +19,10 @@ def probed(threads: int) -> Probed:
 def test_processes_share_the_cores_by_the_threads_of_each(
     asked: int | Literal["auto"], threads: int, n_workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.setattr("pipeline.studies.probing.cores", lambda: 12)
     assert workers_for(asked, probed(threads), n_runs=100) == n_workers
 
 
 def test_there_are_no_more_processes_than_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.setattr("pipeline.studies.probing.cores", lambda: 12)
     assert workers_for("auto", probed(1), n_runs=4) == 4

@@ -1,12 +1,26 @@
 """How many torch threads a network gets."""
 
+import os
+import sys
+
 import pytest
 
-from pipeline.threads import THREADED_WORK, at_a_time, choose_threads
+from pipeline.threads import THREADED_WORK, at_a_time, choose_threads, cores
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is not bound to cores elsewhere")
+def test_cores_are_those_that_a_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert cores() <= len(allowed)
 
 
 def test_small_networks_get_one_thread_and_large_ones_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.threads.os.cpu_count", lambda: 12)
+    monkeypatch.setattr("pipeline.threads.cores", lambda: 12)
     assert choose_threads("auto", THREADED_WORK - 1) == 1
     assert choose_threads("auto", THREADED_WORK) == 12
 
@@ -15,7 +29,7 @@ def test_small_networks_get_one_thread_and_large_ones_every_core(monkeypatch: py
 def test_as_many_networks_at_a_time_as_there_are_cores_for(
     n_networks: int, threads: int, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.threads.os.cpu_count", lambda: 4)
+    monkeypatch.setattr("pipeline.threads.cores", lambda: 4)
     assert at_a_time(n_networks, threads) == n
 
 

@@ -1,12 +1,12 @@
 """A look at the table and the network before many runs: what it is, how long an epoch takes, how many fit at a time."""
 
-import os
 from typing import Literal
 
 from pipeline.config import Config, NoTracking
 from pipeline.errors import DataError
 from pipeline.studies.jobs import Died, Ended, Probe, Probed
 from pipeline.studies.workers import Pool
+from pipeline.threads import cores
 
 
 def probe(pool: Pool, config: Config) -> Probed:
@@ -25,4 +25,4 @@ def workers_for(asked: int | Literal["auto"], probed: Probed, n_runs: int) -> in
     """Processes that train at a time: as asked; for auto one a core, fewer where each takes several threads."""
     if isinstance(asked, int):
         return asked
-    return min(max(1, (os.cpu_count() or 1) // probed.threads), n_runs)
+    return min(max(1, cores() // probed.threads), n_runs)
