@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import optuna
@@ -17,9 +18,10 @@ from sqlalchemy import NullPool
 
 from pipeline.studies.plan import make_plan
 from pipeline.studies.storage import MAX_RETRIES, finished, open_storage, retried
+from pipeline.study_config import StudyConfig
 from pipeline.tracking import connect
 
-N_KILLS, N_TRIALS = 20, 40
+N_KILLS, N_TRIALS = 20, 60
 COMMON = ["data=iris", "search=mlp", "trainer.max_epochs=100", "trainer.patience=null", "study.pruner=none"]
 KILLED = [*COMMON, f"study.n_trials={N_TRIALS}", "study.workers=2", "study.refit_seeds=0", "study.name=killed"]
 ERRORS = Path("errors.txt")  # of the processes started, in the test's own folder
@@ -50,10 +52,14 @@ def workers(pid: int) -> list[int]:
     return [process for process in descendants(pid) if os.getsid(process) == process]
 
 
+@cache
+def config(name: str) -> StudyConfig:
+    return make_plan([*COMMON, f"study.name={name}"]).config
+
+
 def n_finished(name: str) -> int:
-    plan = make_plan([*COMMON, f"study.name={name}"])
     try:
-        study = optuna.load_study(study_name=name, storage=open_storage(plan.config, name))
+        study = optuna.load_study(study_name=name, storage=open_storage(config(name), name))
     except (KeyError, FileNotFoundError):  # it is not there yet
         return 0
     return len(finished(study.get_trials(deepcopy=False)))
@@ -63,7 +69,7 @@ def n_finished(name: str) -> int:
 def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(root: Path) -> None:
     generator, kills, process = random.Random(0), 0, start(*KILLED)
     while process.poll() is None:
-        time.sleep(generator.uniform(0.3, 1.2))
+        time.sleep(generator.uniform(0.05, 0.6))
         found = workers(process.pid)
         if len(found) < 2 or kills == N_KILLS or n_finished("killed") < N_TRIALS * kills // (N_KILLS + 8):
             continue  # it starts up, or has been killed as often as it should by now
