@@ -250,7 +250,12 @@ def _experiment(client: "MlflowClient", tracking: Mlflow, name: str, note: str) 
         place = None if is_remote(tracking.root) else (Path(tracking.root).resolve() / "artifacts").as_uri()
         kind = "custom_model_development"  # has the UI show training runs first, not language-model traces
         tags = {"mlflow.note.content": note, "mlflow.experimentKind": kind}
-        return str(client.create_experiment(name, place, tags=tags))
+        try:
+            return str(client.create_experiment(name, place, tags=tags))
+        except Exception:
+            found = client.get_experiment_by_name(name)  # of a run that started at the same moment
+            if found is None:
+                raise
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"experiment '{name}': was deleted; restore it, or choose another with tracking.experiment=NAME"

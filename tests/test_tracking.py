@@ -159,6 +159,18 @@ def test_an_interrupted_run_is_killed_and_a_failed_one_failed(root: Path) -> Non
     assert run.data.tags["error"] == "no"
 
 
+def test_runs_that_start_at_the_same_moment_share_a_new_experiment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = MlflowClient.create_experiment
+
+    def after_another(client: MlflowClient, name: str, *args: object, **kwargs: object) -> str:
+        make(client, name)
+        return str(make(client, name, *args, **kwargs))  # type: ignore[arg-type]  # as it is called
+
+    monkeypatch.setattr(MlflowClient, "create_experiment", after_another)
+    result = train(load_config(["data=iris", "trainer.max_epochs=1"]))
+    assert connect(str(root)).get_run(result.run_id).info.status == "FINISHED"
+
+
 def test_a_deleted_experiment_is_one_clear_line(root: Path) -> None:
     client = connect(str(root))
     client.delete_experiment(client.create_experiment("iris"))
