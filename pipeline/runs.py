@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TrackingError
@@ -26,6 +27,12 @@ def search_run(client: "MlflowClient", run: str) -> "Run | None":
     Raises:
         TrackingError: there are several.
     """
+    from mlflow.exceptions import MlflowException
+
+    if re.fullmatch("[0-9a-f]{32}", run):  # as each training run asks at its end, to be registered
+        with suppress(MlflowException):
+            known = client.get_run(run)
+            return known if known.info.lifecycle_stage == "active" else None
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for wanted in _filters(run):
         found = client.search_runs(experiments, wanted, max_results=10) if experiments else []
