@@ -16,7 +16,7 @@ from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data.datamodule import TableDataModule, batch_rows, steps_per_epoch
 from pipeline.errors import ConfigError, first_line
-from pipeline.loop import Checkpoint, History, Row, Validation, interruptible, read_checkpoint
+from pipeline.loop import Checkpoint, History, Row, TimeLimit, Validation, interruptible, read_checkpoint
 from pipeline.metrics import higher_is_better, monitors_of
 from pipeline.module import TableModule
 from pipeline.optim import Span
@@ -106,8 +106,9 @@ def fit(
     asked, higher = module.config.trainer, module.span.higher_is_better
     history = History(lambda row: _track(row, tracker))
     checkpoint = Checkpoint(checkpoint_file, asked, clock, higher_is_better=higher)
+    limits = [TimeLimit(asked.max_time, history)] if asked.max_time else []
     # what they need is known after the Trainer is made: only it can tell a missing device before a run is opened
-    trainer.callbacks += [Validation(data.validation_batches(), clock), history, *callbacks, checkpoint]  # type: ignore[attr-defined]
+    trainer.callbacks += [Validation(data.validation_batches(), clock), history, *limits, *callbacks, checkpoint]  # type: ignore[attr-defined]
     start = checkpoint_file if resume and checkpoint_file and checkpoint_file.exists() else None
     if start is not None:
         _restore(start, trainer, history, checkpoint, tracker)

@@ -61,6 +61,27 @@ class History(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
+class TimeLimit(pl.Callback):
+    """Ends training where another epoch as long as the last would end after `max_time` seconds of epochs in all."""
+
+    def __init__(self, max_time: float, history: History) -> None:
+        self._max_time, self._history = max_time, history
+
+    def left(self) -> float:
+        """Seconds of training that are left."""
+        return self._max_time - sum(row["time/epoch"] for row in self._history.rows)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TableModule)
+        if pl_module.interrupted:
+            return
+        left, needed = self.left(), self._history.rows[-1]["time/epoch"]
+        if trainer.strategy.broadcast(left < needed):  # processes' clocks differ
+            trainer.should_stop = True
+            told = (self._max_time, trainer.current_epoch + 1, max(0.0, left), needed)
+            logger.info("trainer.max_time=%g: over after epoch %d, with %.3g s left; the last epoch took %.3g s", *told)
+
+
 class Validation(pl.Callback):
     """Validates at the end of an epoch, charged to a clock's evaluation.
 

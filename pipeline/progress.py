@@ -1,5 +1,6 @@
 """How far training is: a bar in a terminal, a line every few seconds elsewhere."""
 
+import math
 import time
 
 import pytorch_lightning as pl
@@ -13,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.loop import Checkpoint, History
+from pipeline.loop import Checkpoint, History, TimeLimit
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
 
@@ -61,7 +62,10 @@ class ProgressReport(pl.Callback):
     def _left(self, trainer: pl.Trainer) -> str:
         epoch, most = trainer.current_epoch + 1, trainer.max_epochs or 0
         seconds = (time.monotonic() - self._start) / (epoch - self._first_epoch)
-        times = [f"{seconds * (end - epoch):.0f}" for end in (self._soonest_end(trainer), most)]
+        limits = (callback.left() for callback in trainer.callbacks if isinstance(callback, TimeLimit))  # type: ignore[attr-defined]
+        most_seconds = max(0, min(limits, default=math.inf))
+        ends = (self._soonest_end(trainer), most)
+        times = [f"{min(seconds * (end - epoch), most_seconds):.0f}" for end in ends]
         return f"about {' to '.join(dict.fromkeys(times))} s left"
 
     def _soonest_end(self, trainer: pl.Trainer) -> int:

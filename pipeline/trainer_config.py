@@ -19,6 +19,10 @@ class Trainer(Section):
     patience: Annotated[Whole, Field(ge=1)] | None = Field(
         description="epochs without improvement of the monitored metric before training stops; null: never"
     )
+    max_time: Rate | None = Field(
+        description="seconds of training: no epoch begins that would end later, if it is as long as the last; the best "
+        "one so far is kept, tested and exported; null: no limit"
+    )
     monitor: Monitor = Field(description="validation metric that picks the best weights and stops early")
     seeds: Annotated[Whole, Field(ge=1, le=100)] = Field(
         description="networks trained side by side, seeded seed, seed + 1, …, whose answers are averaged "

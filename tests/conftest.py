@@ -12,11 +12,13 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from pipeline.cli import main
 from pipeline.compose import load_config
 from pipeline.config import Config
+from pipeline.loop import History
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("unhurried")
@@ -62,6 +64,18 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.report.importance", lambda *_, **__: None)
     monkeypatch.setattr("pipeline.canvas.to_png", lambda _: b"")
     monkeypatch.setattr("pipeline.studies.study.study_figures", lambda *_: (b"", {"history": b""}))
+
+
+@pytest.fixture
+def slow_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each epoch took three seconds."""
+
+    class Slow(History):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            super().on_train_epoch_end(trainer, pl_module)
+            self.rows[-1]["time/epoch"] = 3.0
+
+    monkeypatch.setattr("pipeline.fitting.History", Slow)
 
 
 @pytest.fixture

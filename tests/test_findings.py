@@ -135,6 +135,13 @@ def test_a_sick_run_is_told_what_is_wrong(name: str, data: str, overrides: tuple
     assert name in found(data, *overrides)
 
 
+@pytest.mark.usefixtures("slow_epochs")
+def test_a_run_that_its_time_ended_is_advised_more_time() -> None:
+    asked = ["data=digits", "model=mlp", "tracking=none", "trainer.max_time=18", "optimizer.lr=5e-4"]
+    (line,) = (told for told in train(load_config(asked)).findings if re.match(STARTS["undertrained"], told))
+    assert line.endswith("; try trainer.max_time=72")
+
+
 HEALTHY = [
     ("classes",), ("numbers",), ("breast_cancer",), ("iris",),
     ("digits", "trainer.max_epochs=120", "model.dropout=0.4"),

@@ -69,6 +69,30 @@ def test_null_patience_never_stops_early() -> None:
     assert train(quick("trainer.max_epochs=30", "trainer.patience=null", "optimizer.lr=1")).n_epochs == 30
 
 
+@pytest.mark.usefixtures("slow_epochs")
+@pytest.mark.parametrize(("max_time", "n_epochs", "left"), [(1, 1, "0"), (9, 3, "0"), (10.5, 3, "1.5"), (3e3, 5, "")])
+def test_no_epoch_begins_that_would_end_after_max_time(
+    caplog: pytest.LogCaptureFixture, max_time: float, n_epochs: int, left: str
+) -> None:
+    caplog.set_level("INFO", "pipeline")
+    seen = Seen()
+    result = train(quick("trainer.max_epochs=5", f"trainer.max_time={max_time}", "optimizer.lr=0.1"), [seen])
+    assert (result.status, result.n_epochs, seen.checkpoint.finished) == ("FINISHED", n_epochs, True)
+    assert 1 <= result.best_epoch <= n_epochs
+    end = f"over after epoch {n_epochs}, with {left} s left; the last epoch took 3 s"
+    said = [text for text in caplog.messages if "max_time" in text]
+    assert said == ([f"trainer.max_time={max_time}: {end}"] if left else [])
+
+
+@pytest.mark.usefixtures("slow_epochs")
+def test_a_resumed_run_counts_the_seconds_before_it_was_cut_off() -> None:
+    limits = ["trainer.max_time=15", "trainer.max_epochs=50", "trainer.patience=null"]
+    config = quick(*limits, "trainer.checkpoint_seconds=0")
+    cut = train(config, [Seen(signal_in_epoch=4)])
+    assert (cut.status, cut.n_epochs) == ("KILLED", 3)
+    assert train(config, resume="untracked").n_epochs == 5
+
+
 def test_a_metric_that_is_not_a_number_never_becomes_the_best() -> None:
     checkpoint = Checkpoint(Path("x"), quick("trainer.monitor=val/roc_auc").trainer, Clock(), higher_is_better=True)
     checkpoint.best_values = [float("nan"), 0.5]

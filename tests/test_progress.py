@@ -44,6 +44,15 @@ def test_the_time_left_is_told_to_the_soonest_end_and_to_the_last_epoch(monkeypa
     assert soonest.tolist().index(0) == len(soonest) - 1 == 3  # three epochs after the first
 
 
+def test_no_more_time_is_told_than_max_time_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr("pipeline.progress.time.monotonic", count(step=1000).__next__)
+    left = [int(text) for text in re.findall(r"about (\d+) s left", said("trainer.max_time=60", terminal=False))]
+    assert len(left) == 4
+    assert left[0] <= 60
+    assert left[-1] == 0  # the last epoch
+
+
 def test_without_a_terminal_lines_come_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 3600)
     assert said(terminal=False) == ""

@@ -98,9 +98,9 @@ class Evidence:
 
     @property
     def is_falling(self) -> bool:
-        """Whether training ended with max_epochs while both losses still fell."""
-        n, losses = len(self.losses), self.losses
-        if n < 4 or n < self.config.trainer.max_epochs:
+        """Whether training ended with max_epochs or max_time while both losses still fell."""
+        n, losses, asked = len(self.losses), self.losses, self.config.trainer
+        if n < 4 or (n < asked.max_epochs and asked.max_time is None):
             return False
         before = losses[-1 - self.quarter]
         is_much = before - losses[-1] > max(FALLING * before, 0.01 * self.constant_loss)

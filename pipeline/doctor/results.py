@@ -22,13 +22,16 @@ def undertrained(evidence: Evidence) -> Iterator[Finding]:
     """The loss still falls at the end."""
     if evidence.is_falling:
         n, losses, quarter = len(evidence.losses), evidence.losses, evidence.quarter
+        asked, more = evidence.config.trainer, f"trainer.max_epochs={4 * n}"
+        if asked.max_time is not None and n < asked.max_epochs:
+            more = f"trainer.max_time={4 * asked.max_time:g}"
         yield Finding(
             "undertrained",
             "the validation loss still falls when training ends",
             f"by {1 - losses[-1] / losses[-1 - quarter]:.0%} on the training rows in the last {quarter} of {n} epochs",
             f"{FALLING:.0%} or more, and the best epoch among the last tenth",
             "Prechelt 1998",
-            (f"trainer.max_epochs={4 * n}",),
+            (more,),
         )
 
 
