@@ -1,6 +1,5 @@
 """A file of rows scored in chunks: every row gets an answer, or stands in the file of errors with the reason."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pipeline.errors import DataError
 from pipeline.graph import past_look_ups
 from pipeline.rows import Fault, read_column
 from pipeline.streams import STANDARD, Answers, Chunk, Errors, chunks_of, is_text, open_source, require_kind
+from pipeline.threads import cores
 
 
 class Scored(NamedTuple):
@@ -166,7 +166,7 @@ Answer = tuple[pa.Table, list[Fault]]
 
 def _in_order(work: Callable[[Chunk], Answer], chunks: Iterator[Chunk]) -> Iterator[Answer]:
     """What is made of each chunk, in order, by a thread a core and few chunks ahead."""
-    n_threads = os.cpu_count() or 1
+    n_threads = cores()
     with ThreadPoolExecutor(n_threads) as pool:
         waiting: deque[Future[Answer]] = deque()
         for chunk in chunks:

@@ -1,4 +1,4 @@
-"""How many torch threads a network gets."""
+"""How many threads a process has, and a network gets."""
 
 # multiply-adds of a mini-batch from which more torch threads are used: at 280 million two idle cores were 1.8 times as
 # fast as one, but with one of them busy 4 to 10 times as slow, so only networks that take long anyway get them

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from pipeline.threads import cores
 from pipeline.types import Stacked
 
 CACHE_BYTES = 4 * 2**30  # of all entries together; the least recently used go first
@@ -97,7 +98,7 @@ def _keep(folder: Path, entry: Entry) -> None:
 
 def _write(folder: Path, entry: Entry) -> None:
     files = [folder / f"{name}.npy" for name in entry.arrays]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         described = threads.map(_write_array, files, entry.arrays.values())
         arrays = dict(zip(entry.arrays, described, strict=True))
     (folder / "meta.json").write_text(json.dumps({"arrays": arrays, "facts": entry.facts}))

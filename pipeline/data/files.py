@@ -19,6 +19,7 @@ from pyarrow import csv, parquet
 
 from pipeline.data.columns import as_text, decoded, is_opaque, shown
 from pipeline.errors import DataError
+from pipeline.threads import cores
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A")
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -110,7 +111,7 @@ def file_digest(path: str, setting: str = "data.path") -> bytes:
             return hashlib.sha256(stream.read(DIGEST_BYTES)).digest()
 
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             segments = threads.map(segment, range(0, file.stat().st_size, DIGEST_BYTES))
             return hashlib.sha256(b"".join(segments)).digest()
     except OSError as error:

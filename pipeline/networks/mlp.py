@@ -91,7 +91,7 @@ class MLP(nn.Module):
 
     def parameter_groups(self) -> Iterator[Group]:
         """Each weight with the factor of its kind."""
-        of_numbers = {*self.inputs.numbers.modules()} if self.inputs.numbers else {}
+        of_numbers = {*self.inputs.numbers.modules()} if self.inputs.numbers else set()
         for module in self.modules():
             factor = self.config.num_embedding_lr_factor if module in of_numbers else 1.0
             if isinstance(module, Scale):
