@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.calibration import Calibration, calibrate, fit_temperature, measure
-from pipeline.data.datamodule import TableDataModule
+from pipeline.data.datamodule import TableDataModule, batches
 from pipeline.importance import Importance, permutation_importance
 from pipeline.losses import LossFunction
 from pipeline.metrics import bootstrap, compute_metrics
@@ -18,6 +18,8 @@ from pipeline.networks import row_work
 from pipeline.networks.ensemble import Ensemble, count_networks
 from pipeline.outputs import predict, run_held_out, run_network
 from pipeline.types import Arrays, Interval, Task
+
+SLOPE_ROWS = 32  # at a time: a wide network keeps much of each row for its gradients
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
             return float(loss(run_network(network, arrays), torch.from_numpy(arrays.y)))
 
+    def slopes(arrays: Arrays) -> np.ndarray:
+        weight, found = next(network.parameters()), []
+        for part in batches(arrays, SLOPE_ROWS):
+            num = part.num.to(weight).requires_grad_()
+            (slope,) = torch.autograd.grad(loss(network(num, part.cat), part.y) * len(num), num)
+            found.append(slope)
+        return torch.cat(found).numpy()
+
     return Evaluation(
         y=y,
         prediction=prediction,
@@ -56,6 +66,7 @@ def evaluate(network: nn.Module, loss: LossFunction, data: TableDataModule, *, s
         metrics=bootstrap(data.table.task, y, prediction, seed=seed),
         importance=permutation_importance(
             mean_loss,
+            slopes,
             data.test,
             data.preprocessor.sources(),
             seed=seed,

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from pipeline.evaluate import Evaluation, evaluate, predictions_parquet
 from pipeline.importance import Importance
 from pipeline.losses import build_loss
 from pipeline.networks import build_network
+from pipeline.train import train
 from tests.conftest import mixed_frame, quick, write_csv
 
 
@@ -69,6 +71,33 @@ def test_the_column_behind_the_target_comes_first(tmp_path: Path) -> None:
     assert importance.names == ("x", "count")
     assert importance.mean[0] > 0.5
     assert importance.mean[1] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "lr"),
+    [("mlp", 0.01), ("tabm", 0.01), ("realmlp", 0.2), ("resnet", 0.01), ("ft_transformer", 0.01),
+     ("tabm trainer.folds=2", 0.01)],
+)  # fmt: skip
+def test_in_a_table_too_wide_to_shuffle_each_column_the_one_behind_the_target_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, lr: float
+) -> None:
+    monkeypatch.setattr("pipeline.importance.MAX_WORK", 1)
+    monkeypatch.setattr("pipeline.importance.MIN_COLUMNS", 2)
+    numbers = np.random.default_rng(0).normal(size=(400, 8))
+    frame = pd.DataFrame(numbers, columns=[f"x{i}" for i in range(8)]).assign(y=numbers[:, 5] > 0)
+    asked = ["data=csv", f"data.path={write_csv(tmp_path / 't.csv', frame)}", "data.target=y", "trainer.max_epochs=20"]
+    seen: list[Evaluation] = []
+
+    def kept(*given: Any, **named: Any) -> Evaluation:
+        seen.append(evaluate(*given, **named))
+        return seen[0]
+
+    monkeypatch.setattr("pipeline.train.evaluate", kept)
+    train(quick(*asked, *f"model={model} optimizer.lr={lr}".split()))
+    importance = seen[0].importance
+    assert importance.names[0] == "x5"
+    assert importance.mean[0] > 0.1
+    assert np.isnan(importance.mean).tolist() == [False, False, *[True] * 6]
 
 
 NO_IMPORTANCE = Importance((), np.zeros(0), np.zeros(0))

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.importance import MAX_PASSES, MAX_ROWS, MAX_WORK, MIN_ROWS, N_REPEATS, Importance, permutation_importance
+from pipeline.importance import (
+    MAX_PASSES,
+    MAX_ROWS,
+    MAX_WORK,
+    MIN_COLUMNS,
+    MIN_ROWS,
+    N_REPEATS,
+    Importance,
+    permutation_importance,
+)  # fmt: skip
 from pipeline.types import Arrays
 
 SOURCES: dict[str, tuple[list[int], list[int]]] = {
@@ -28,8 +37,12 @@ def squared_error(arrays: Arrays) -> float:
     return float(((told - arrays.y[:, 0]) ** 2).mean())
 
 
+def unasked(arrays: Arrays) -> np.ndarray:
+    raise AssertionError("the slopes are not needed")
+
+
 def found(seed: int = 0, loss: Callable[[Arrays], float] = squared_error, n_rows: int = 1000) -> Importance:
-    return permutation_importance(loss, rows(n_rows), SOURCES, seed=seed)
+    return permutation_importance(loss, unasked, rows(n_rows), SOURCES, seed=seed)
 
 
 def test_columns_come_by_worth_and_the_rise_is_twice_the_variance() -> None:
@@ -54,7 +67,7 @@ def test_columns_of_one_source_are_shuffled_together() -> None:
         assert (given.num.argmax(axis=1) == given.cat[:, 0]).all()
         return float((given.num.argmax(axis=1) != given.y).mean())
 
-    importance = permutation_importance(loss, arrays, {"colour": ([0, 1, 2], [0])}, seed=0)
+    importance = permutation_importance(loss, unasked, arrays, {"colour": ([0, 1, 2], [0])}, seed=0)
     assert importance.mean[0] == pytest.approx(2 / 3, abs=0.05)
 
 
@@ -66,9 +79,13 @@ def test_the_seed_gives_the_numbers() -> None:
 def test_the_rows_given_are_left_as_they_were() -> None:
     given = rows()
     kept = Arrays(*(array.copy() for array in given))
-    permutation_importance(squared_error, given, SOURCES, seed=0)
+    permutation_importance(squared_error, unasked, given, SOURCES, seed=0)
     for before, after in zip(kept, given, strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def flat(arrays: Arrays) -> np.ndarray:
+    return np.zeros_like(arrays.num)
 
 
 def counted(n_rows: int, n_columns: int, row_work: int = 1, n_networks: int = 1) -> list[int]:
@@ -80,7 +97,7 @@ def counted(n_rows: int, n_columns: int, row_work: int = 1, n_networks: int = 1)
 
     given = Arrays(np.zeros((n_rows, n_columns), np.float32), np.zeros((n_rows, 0), np.int64), np.zeros(n_rows))
     sources: dict[str, tuple[list[int], list[int]]] = {str(i): ([i], []) for i in range(n_columns)}
-    permutation_importance(loss, given, sources, seed=0, row_work=row_work, n_networks=n_networks)
+    permutation_importance(loss, flat, given, sources, seed=0, row_work=row_work, n_networks=n_networks)
     return seen
 
 
@@ -109,3 +126,46 @@ def test_passes_are_those_of_each_network() -> None:
 def test_large_networks_get_fewer_repeats_then_fewer_rows(passes: float, n_rows: int, n_repeats: int) -> None:
     row_work = int(MAX_WORK / (passes * MAX_ROWS * 2))
     assert counted(MAX_ROWS, 2, row_work) == [n_rows] * (1 + 2 * n_repeats)
+
+
+def test_of_more_columns_than_can_be_paid_for_the_most_promising_are_shuffled() -> None:
+    n_rows, n_columns = 300, 100
+    rng = np.random.default_rng(0)
+    num = rng.normal(size=(n_rows, n_columns)).astype(np.float32)
+    num[:, 7] *= 100  # moves much, and is not read
+    cat = rng.integers(3, size=(n_rows, 1))
+    given = Arrays(num, cat, num[:, 90] - 2 * num[:, 40] + 2 * cat[:, 0])
+    sources: dict[str, tuple[list[int], list[int]]] = {f"x{i}": ([i], []) for i in range(n_columns)}
+    seen: list[int] = []
+
+    def error(arrays: Arrays) -> np.ndarray:
+        told: np.ndarray = 0.9 * arrays.num[:, 90] - 1.9 * arrays.num[:, 40] + 2 * arrays.cat[:, 0] - arrays.y
+        return told
+
+    def loss(arrays: Arrays) -> float:
+        seen.append(len(arrays.y))
+        return float((error(arrays) ** 2).mean())
+
+    def slopes(arrays: Arrays) -> np.ndarray:
+        weights = np.zeros(n_columns)
+        weights[[90, 40]] = 0.9, -1.9
+        return 2 * error(arrays)[:, None] * weights
+
+    found = permutation_importance(loss, slopes, given, sources | {"code": ([], [0])}, seed=0, row_work=MAX_WORK)
+    assert seen == [MIN_ROWS] * (1 + MIN_COLUMNS)
+    assert set(found.names) == {*sources, "code"}
+    assert found.names[:3] == ("x40", "code", "x90")
+    assert np.isfinite(found.mean).sum() == np.isfinite(found.std).sum() == MIN_COLUMNS
+    assert np.isfinite(found.mean[:MIN_COLUMNS]).all()
+
+
+def test_codes_without_a_slope_take_half_of_the_places_at_most() -> None:
+    num = np.random.default_rng(0).normal(size=(300, 50)).astype(np.float32)
+    given = Arrays(num, np.ones((300, 50), np.int64), np.ones(300))
+    numbers: dict[str, tuple[list[int], list[int]]] = {f"x{i}": ([i], []) for i in range(50)}
+    codes: dict[str, tuple[list[int], list[int]]] = {f"c{i}": ([], [i]) for i in range(50)}
+    found = permutation_importance(
+        lambda _: 0.0, lambda arrays: arrays.num, given, codes | numbers, seed=0, row_work=MAX_WORK
+    )
+    shuffled = [name for name, mean in zip(found.names, found.mean, strict=True) if np.isfinite(mean)]
+    assert sorted(name[0] for name in shuffled) == ["c"] * (MIN_COLUMNS // 2) + ["x"] * (MIN_COLUMNS // 2)

@@ -190,7 +190,7 @@ class TableDataModule(pl.LightningDataModule):
         return max(1, min(BLOCK_STEPS, fitting))
 
 
-def batches(arrays: Arrays) -> list[Batch]:
-    """Arrays as large batches of tensors, in order, for a pass without gradients."""
-    parts = (torch.from_numpy(array).split(EVALUATION_ROWS) for array in arrays)
+def batches(arrays: Arrays, n_rows: int = EVALUATION_ROWS) -> list[Batch]:
+    """Arrays as batches of tensors, in order; large ones are for passes without gradients."""
+    parts = (torch.from_numpy(array).split(n_rows) for array in arrays)
     return [Batch(*part) for part in zip(*parts, strict=True)]
