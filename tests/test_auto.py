@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.auto import FOLDED_ROWS, FOLDS, RULES, WIDE, WIDE_FOLDED_ROWS, Choice, choose, named
+from pipeline.auto import FOLDED_ROWS, FOLDS, NARROW, RULES, WIDE_FOLDED_ROWS, Choice, choose, named
 from pipeline.comparisons import plan as comparisons
 from pipeline.compose import compose_values, load_config, overrides_of_values, validate
 from pipeline.config import Config
@@ -51,13 +51,13 @@ def test_every_choice_is_a_sound_config(choice: Choice) -> None:
 
 def test_small_tables_get_a_network_a_fold() -> None:
     for n_rows, settings in (
-        (WIDE_FOLDED_ROWS, (WIDE, FOLDS)),
-        (WIDE_FOLDED_ROWS + 1, (FOLDS,)),
-        (FOLDED_ROWS, (FOLDS,)),
-        (FOLDED_ROWS + 1, (WIDE,)),
+        (WIDE_FOLDED_ROWS, (FOLDS,)),
+        (WIDE_FOLDED_ROWS + 1, (NARROW, FOLDS)),
+        (FOLDED_ROWS, (NARROW, FOLDS)),
+        (FOLDED_ROWS + 1, ()),
     ):
         assert choose(Shape(n_rows, 4, 0)) == Choice("tabm", settings)
-        assert choose(Shape(n_rows, 4, 0), allows_folds=False) == Choice("tabm", (WIDE,))
+        assert choose(Shape(n_rows, 4, 0), allows_folds=False) == Choice("tabm")
 
 
 @pytest.mark.parametrize(
