@@ -1,6 +1,7 @@
 """What goes along with the training loop: the record of epochs, best weights and checkpoints, interruption."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -188,7 +189,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
         return value == value and (best != best or self._sign * value > self._sign * best)
 
     def _write(self, trainer: pl.Trainer, path: Path) -> None:
-        new = path.with_suffix(".new")
+        new = path.with_name(f"{path.name}.{os.getpid()}")  # runs that are not tracked share the folder
         with self._clock.part("checkpoint"):
             trainer.save_checkpoint(new)
             if trainer.is_global_zero:

@@ -64,6 +64,11 @@ def test_the_same_command_goes_on_and_trains_what_is_new_only(pool: Pool) -> Non
     assert n_trained(pool, "vary.optimizer=[sgd,adam,rmsprop]", "seeds=3", "tracking=none") == 5
 
 
+def test_untracked_runs_side_by_side_leave_each_others_checkpoints_alone(pool: Pool) -> None:
+    often = ["trainer.checkpoint_seconds=0", "trainer.max_epochs=60", "trainer.patience=null", "comparison.workers=2"]
+    assert n_trained(pool, "vary.optimizer=[sgd,adam]", "tracking=none", *often) == 4
+
+
 def test_other_settings_under_the_same_name_are_refused_with_the_difference(pool: Pool) -> None:
     compared(pool, "vary.optimizer=[sgd,adam]", "tracking=none")
     with pytest.raises(ConfigError) as error:
