@@ -13,7 +13,6 @@ MAX_PASSES = 1000  # of a network in all: a table of a thousand columns, or of 2
 MAX_WORK = 200_000_000_000  # multiply-adds of all passes, a few seconds: large networks get fewer repeats, then rows
 MIN_ROWS, MIN_COLUMNS = 256, 32  # at least; of more columns than can be paid for, those are permuted that promise most
 
-
 Source = tuple[list[int], list[int]]  # columns of num and of cat
 
 

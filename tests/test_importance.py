@@ -13,11 +13,12 @@ from pipeline.importance import (
     MIN_ROWS,
     N_REPEATS,
     Importance,
+    Source,
     permutation_importance,
-)  # fmt: skip
+)
 from pipeline.types import Arrays
 
-SOURCES: dict[str, tuple[list[int], list[int]]] = {
+SOURCES: dict[str, Source] = {
     "noise": ([0], []),
     "weak": ([1], []),
     "strong": ([2], []),
@@ -96,7 +97,7 @@ def counted(n_rows: int, n_columns: int, row_work: int = 1, n_networks: int = 1)
         return 0.0
 
     given = Arrays(np.zeros((n_rows, n_columns), np.float32), np.zeros((n_rows, 0), np.int64), np.zeros(n_rows))
-    sources: dict[str, tuple[list[int], list[int]]] = {str(i): ([i], []) for i in range(n_columns)}
+    sources: dict[str, Source] = {str(i): ([i], []) for i in range(n_columns)}
     permutation_importance(loss, flat, given, sources, seed=0, row_work=row_work, n_networks=n_networks)
     return seen
 
@@ -135,7 +136,7 @@ def test_of_more_columns_than_can_be_paid_for_the_most_promising_are_shuffled() 
     num[:, 7] *= 100  # moves much, and is not read
     cat = rng.integers(3, size=(n_rows, 1))
     given = Arrays(num, cat, num[:, 90] - 2 * num[:, 40] + 2 * cat[:, 0])
-    sources: dict[str, tuple[list[int], list[int]]] = {f"x{i}": ([i], []) for i in range(n_columns)}
+    sources: dict[str, Source] = {f"x{i}": ([i], []) for i in range(n_columns)}
     seen: list[int] = []
 
     def error(arrays: Arrays) -> np.ndarray:
@@ -162,8 +163,8 @@ def test_of_more_columns_than_can_be_paid_for_the_most_promising_are_shuffled() 
 def test_codes_without_a_slope_take_half_of_the_places_at_most() -> None:
     num = np.random.default_rng(0).normal(size=(300, 50)).astype(np.float32)
     given = Arrays(num, np.ones((300, 50), np.int64), np.ones(300))
-    numbers: dict[str, tuple[list[int], list[int]]] = {f"x{i}": ([i], []) for i in range(50)}
-    codes: dict[str, tuple[list[int], list[int]]] = {f"c{i}": ([], [i]) for i in range(50)}
+    numbers: dict[str, Source] = {f"x{i}": ([i], []) for i in range(50)}
+    codes: dict[str, Source] = {f"c{i}": ([], [i]) for i in range(50)}
     found = permutation_importance(
         lambda _: 0.0, lambda arrays: arrays.num, given, codes | numbers, seed=0, row_work=MAX_WORK
     )

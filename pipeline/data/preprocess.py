@@ -1,6 +1,5 @@
 """From a frame's columns to float and code arrays; everything is learned on the training rows alone."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,9 +15,10 @@ from pipeline.data.columns import as_moments, as_numbers, is_datetime, is_number
 from pipeline.data.raw import EPOCH, describe_categories, describe_numbers, raw_values
 from pipeline.data.scaling import Scaling, edges_of, fit_scaling, median, scaling_from_dict
 from pipeline.errors import DataError
+from pipeline.threads import cores
 from pipeline.types import Features, Splits, Stacked, Table
 
-THREADS = min(2, os.cpu_count() or 1)  # each holds a column in full precision, and copies, beside those prepared
+MAX_THREADS = 2  # each holds a column in full precision, and copies, beside those prepared
 SCALED_ROWS = 2**15  # at a time: they stay in a processor's cache
 DATE_PARTS = ("elapsed", "year", "month", "day", "day_of_week", "hour", "minute", "second")
 
@@ -149,7 +149,7 @@ class Preprocessor:
         def learn(name: str) -> Looked:
             return self._learn(take(name, rows), len(splits.train))
 
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(min(MAX_THREADS, cores())) as threads:
             columns, parts = zip(*threads.map(learn, names), strict=True)
         learned: list[Learned] = sorted(chain(*parts), key=lambda pair: isinstance(pair[0], Category))
         if not learned:
